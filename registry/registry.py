@@ -1,0 +1,54 @@
+"""The door to the registry: opens a home directory and holds what reads, what writes and what keeps the folders."""
+
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from registry import health
+from registry.artifacts import Artifacts
+from registry.db import Database
+from registry.lock import locked
+from registry.queries import Queries
+from registry.records import Finding
+from registry.store import Store
+from registry.store_base import Clock, utc_now
+
+
+class Registry:
+    """The only truth: rows in home/registry.sqlite3, adapter folders in home/artifacts/."""
+
+    def __init__(self, home: Path, *, clock: Clock = utc_now) -> None:
+        self.home = home
+        self._clock = clock
+        self._database = Database(home)
+        self.artifacts = Artifacts(home / "artifacts")
+        self.read = Queries(self._database)
+        self.write = Store(self._database, self.artifacts, clock=clock)
+
+    @classmethod
+    def open(cls, home: Path, *, clock: Clock = utc_now) -> Self:
+        """Opens the registry in `home`, making or migrating it as needed."""
+        return cls(Path(home), clock=clock)
+
+    def recover(self, now: datetime | None = None) -> list[str]:
+        """Finishes or discards what a dead process left half done; to be called once, at start. A sentence for each thing."""
+        return health.recover(self.read, self.write, self.artifacts, now or self._clock())
+
+    def doctor(self) -> list[Finding]:
+        """What does not agree, with what to do about it. Nothing is changed."""
+        return health.doctor(self._database, self.read, self.artifacts, self._clock())
+
+    def lock_daemon(self) -> AbstractContextManager[None]:
+        """Held while a daemon works on this home; raises AlreadyRunning if another one does."""
+        return locked(self.home / "daemon.lock")
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

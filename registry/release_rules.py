@@ -1,0 +1,177 @@
+"""What may be served, what was served before it, and what becomes of the definitions. Works inside the caller's transaction."""
+
+from collections.abc import Iterable, Sequence
+
+from sqlmodel import Session, col, select
+
+from registry.errors import NothingToRollBack, NotPromotable, NotThere
+from registry.models import AdapterDefinitionRow, AdapterRow, AliasRow, CheckRunRow, DefinitionRow, ReleaseRow
+from registry.rows import LEARNT, REHEARSED, find_adapter, key
+from registry.states import AdapterState, DefinitionState, check_move, may_move
+
+
+def need_servable(pointer: AliasRow, adapter: AdapterRow) -> None:
+    """What even a forced promotion needs: a folder, a state that can go live, and a topic of the alias."""
+    name = _name(adapter)
+    if adapter.removed_at is not None:
+        when = f"{adapter.removed_at:%Y-%m-%d}"
+        raise NotPromotable(f"The folder of {name} was deleted on {when}", hint="Choose another version: lorefeed adapters list")
+    # A merged adapter's topic is the alias's own name.
+    if adapter.topic not in (pointer.name, *pointer.topics):
+        topics = ",".join([*pointer.topics, adapter.topic])
+        raise NotPromotable(
+            f"{name} teaches {adapter.topic}; the alias {pointer.name} serves {', '.join(pointer.topics)}",
+            hint=f"Add the topic: lorefeed aliases set {pointer.name} --topics {topics}",
+        )
+    if adapter.state != AdapterState.LIVE:  # another alias may serve it already
+        check_move(f"Adapter {name}", AdapterState(adapter.state), AdapterState.LIVE)
+
+
+def need_passing_check(adapter: AdapterRow, check: CheckRunRow | None) -> None:
+    name = _name(adapter)
+    hint = f"Run: lorefeed check {name}; or promote it with --force --reason R"
+    if check is None:
+        raise NotPromotable(f"{name} has no check run of its artifact {str(adapter.digest)[:12]}", hint=hint)
+    if check.verdict != "passed":
+        raise NotPromotable(f"The newest check run of {name} refused it: {'; '.join(check.reasons) or 'no reason was given'}", hint=hint)
+
+
+def need_newer(session: Session, pointer: AliasRow, adapter: AdapterRow) -> None:
+    """Two learnings may end in the wrong order; and going back is for rollback, which holds what it takes away."""
+    served = None if pointer.adapter_id is None else session.get(AdapterRow, pointer.adapter_id)
+    if served is not None and served.topic == adapter.topic and served.version > adapter.version:
+        raise NotPromotable(
+            f"The alias {pointer.name} serves {_name(served)}, which is newer than {_name(adapter)}",
+            hint=f"Go back with: lorefeed rollback {pointer.name} --to {adapter.version}",
+        )
+
+
+def need_wanted_definitions(session: Session, adapter: AdapterRow) -> None:
+    """An operator may set a definition aside while it is being learnt; then this adapter is not what they want served."""
+    unwanted = {DefinitionState.REJECTED.value, DefinitionState.HELD.value}
+    if adapter.state == AdapterState.ROLLED_BACK:  # its rollback held them, and this promotion releases them
+        unwanted.remove(DefinitionState.HELD)
+    for row in learnt_by(session, [adapter]):
+        if row.state in unwanted:
+            raise NotPromotable(
+                f"{_name(adapter)} learnt definition {row.id} ({row.entity}), which is {row.state} now",
+                hint=f"Learn without it: lorefeed learn {adapter.topic}; or promote with --force --reason R",
+            )
+
+
+def learn(session: Session, adapter: AdapterRow) -> None:
+    """What the adapter learnt is learned now, and what that replaces is superseded.
+
+    A version that was rolled back also brings back what it rehearsed, for that was held with the versions it came from.
+    """
+    roles = (LEARNT, REHEARSED) if adapter.state == AdapterState.ROLLED_BACK else (LEARNT,)
+    carried = _definitions(session, [adapter], roles=roles)
+    for row in carried:
+        if row.state != DefinitionState.SUPERSEDED and may_move(DefinitionState(row.state), DefinitionState.LEARNED):
+            row.state, row.reason = DefinitionState.LEARNED.value, None
+    for row in carried:
+        if row.state == DefinitionState.LEARNED:
+            _supersede(session, row)
+
+
+def _supersede(session: Session, newer: DefinitionRow) -> None:
+    """All the way down: a rollback may have brought back one that stands further below."""
+    row = newer
+    while row.supersedes is not None:
+        row = session.get_one(DefinitionRow, row.supersedes)
+        if may_move(DefinitionState(row.state), DefinitionState.SUPERSEDED):
+            row.state, row.reason = DefinitionState.SUPERSEDED.value, f"definition {newer.id} took its place"
+
+
+def rollback_target(session: Session, pointer: AliasRow, *, to: int | None) -> AdapterRow | None:
+    """The version to go back to, or None for the base model."""
+    current = None if pointer.adapter_id is None else session.get(AdapterRow, pointer.adapter_id)
+    if current is None:
+        raise NothingToRollBack(f"The alias {pointer.name} serves the base model", hint=f"Look: lorefeed releases {pointer.name}")
+    releases = releases_of(session, pointer.name)
+    if to is None:
+        return _served_before(session, current, releases)
+    return _served_version(session, current, releases, alias=pointer.name, version=to)
+
+
+def _served_before(session: Session, current: AdapterRow, releases: Sequence[ReleaseRow]) -> AdapterRow | None:
+    """What the alias served when `current` was promoted. A version whose folder was deleted is passed over."""
+    seen = {current.id}
+    while True:
+        arrival = next((r for r in releases if r.to_adapter_id == current.id and not r.rollback), None)
+        if arrival is None or arrival.from_adapter_id is None or arrival.from_adapter_id in seen:
+            return None
+        current = session.get_one(AdapterRow, arrival.from_adapter_id)
+        if current.removed_at is None:
+            return current
+        seen.add(current.id)
+
+
+def _served_version(session: Session, current: AdapterRow, releases: Sequence[ReleaseRow], *, alias: str, version: int) -> AdapterRow:
+    target = find_adapter(session, current.topic, version)
+    hint = f"List what was served: lorefeed releases {alias}"
+    if target is None:
+        raise NotThere(f"There is no adapter {current.topic}@{version}", hint=hint)
+    if target.version >= current.version:
+        instead = f"Promote it instead: lorefeed promote {_name(target)}"
+        raise NotPromotable(f"The alias {alias} serves {_name(current)}; {_name(target)} is not before it", hint=instead)
+    if target.removed_at is not None:
+        raise NotPromotable(f"The folder of {_name(target)} was deleted on {target.removed_at:%Y-%m-%d}", hint=hint)
+    if target.id not in {r.to_adapter_id for r in releases}:
+        raise NotPromotable(f"The alias {alias} never served {_name(target)}", hint=hint)
+    return target
+
+
+def take_back(session: Session, current: AdapterRow, target: AdapterRow | None) -> list[AdapterRow]:
+    """The current version, and those between it and the target, are rolled back. Those that another alias serves are not."""
+    between = select(AdapterRow).where(
+        AdapterRow.topic == current.topic,
+        AdapterRow.version > (0 if target is None else target.version),
+        AdapterRow.version < current.version,
+        AdapterRow.state == AdapterState.RETIRED,
+    )
+    gone = [row for row in (current, *session.exec(between)) if not _is_served(session, row)]
+    for row in gone:
+        row.state = AdapterState.ROLLED_BACK.value
+    session.flush()
+    return gone
+
+
+def retire(session: Session, adapter_id: int | None) -> None:
+    """An adapter that no alias serves any more stays ready for a rollback."""
+    row = None if adapter_id is None else session.get(AdapterRow, adapter_id)
+    if row is not None and not _is_served(session, row):
+        row.state = AdapterState.RETIRED.value
+        session.flush()
+
+
+def releases_of(session: Session, alias: str) -> list[ReleaseRow]:
+    """Newest first."""
+    return list(session.exec(select(ReleaseRow).where(ReleaseRow.alias == alias).order_by(col(ReleaseRow.id).desc())))
+
+
+def known_to(session: Session, target: AdapterRow | None) -> set[int]:
+    """What the target carries: what it learnt and rehearsed, and what the versions it grew from did."""
+    line: list[AdapterRow] = []
+    while target is not None:
+        line.append(target)
+        target = None if target.parent_id is None else session.get(AdapterRow, target.parent_id)
+    return {key(row.id) for row in _definitions(session, line, roles=(LEARNT, REHEARSED))}
+
+
+def learnt_by(session: Session, adapters: Iterable[AdapterRow]) -> list[DefinitionRow]:
+    return _definitions(session, adapters, roles=(LEARNT,))
+
+
+def _definitions(session: Session, adapters: Iterable[AdapterRow], *, roles: Sequence[str]) -> list[DefinitionRow]:
+    wanted = select(DefinitionRow).join(AdapterDefinitionRow).where(col(AdapterDefinitionRow.role).in_(roles))
+    wanted = wanted.where(col(AdapterDefinitionRow.adapter_id).in_([a.id for a in adapters])).distinct()
+    return list(session.exec(wanted.order_by(col(DefinitionRow.id))))
+
+
+def _is_served(session: Session, adapter: AdapterRow) -> bool:
+    return session.exec(select(AliasRow.name).where(AliasRow.adapter_id == adapter.id)).first() is not None
+
+
+def _name(adapter: AdapterRow) -> str:
+    return f"{adapter.topic}@{adapter.version}"

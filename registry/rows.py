@@ -1,0 +1,321 @@
+"""Rows to records, and the small lookups that both reads and writes need inside a session they already hold."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, cast
+
+from sqlmodel import Session, col, func, select
+
+from registry.errors import NotThere
+from registry.identity import split_adapter_name
+from registry.models import (
+    AdapterDefinitionRow,
+    AdapterRow,
+    AliasRow,
+    CheckResultRow,
+    CheckRunRow,
+    DefinitionRow,
+    DocumentRow,
+    EventRow,
+    FeedRow,
+    JobRow,
+    ProbeRow,
+    ReleaseRow,
+    TransferExampleRow,
+    WitnessRow,
+)
+from registry.records import (
+    Adapter,
+    Alias,
+    CheckResult,
+    CheckRun,
+    Definition,
+    Document,
+    Event,
+    Feed,
+    Form,
+    Job,
+    Probe,
+    ProbeKind,
+    Release,
+    Scope,
+    TransferExample,
+    Trust,
+    Verdict,
+)
+from registry.states import AdapterState, DefinitionState, DocumentState, FeedState, JobState
+
+LEARNT = "learnt"
+REHEARSED = "rehearsed"
+_BATCH = 5000  # SQLite takes 32,766 variables in one statement
+
+
+def batches(ids: Iterable[int]) -> Iterator[list[int]]:
+    whole = list(dict.fromkeys(ids))
+    for start in range(0, len(whole), _BATCH):
+        yield whole[start : start + _BATCH]
+
+
+def key(row_id: int | None) -> int:
+    """The number of a row that has been written."""
+    assert row_id is not None
+    return row_id
+
+
+def feed_row(session: Session, name: str) -> FeedRow:
+    row = session.exec(select(FeedRow).where(FeedRow.name == name)).first()
+    if row is None:
+        raise NotThere(f"There is no feed named {name!r}", hint="List the feeds: lorefeed feeds list")
+    return row
+
+
+def definition_row(session: Session, definition_id: int) -> DefinitionRow:
+    row = session.get(DefinitionRow, definition_id)
+    if row is None:
+        raise NotThere(f"There is no definition {definition_id}", hint="List the definitions: lorefeed definitions list")
+    return row
+
+
+def document_row(session: Session, document_id: int) -> DocumentRow:
+    row = session.get(DocumentRow, document_id)
+    if row is None:
+        raise NotThere(f"There is no document {document_id}", hint="List the documents: lorefeed documents list")
+    return row
+
+
+def find_adapter(session: Session, topic: str, version: int) -> AdapterRow | None:
+    return session.exec(select(AdapterRow).where(AdapterRow.topic == topic, AdapterRow.version == version)).first()
+
+
+def adapter_row(session: Session, name: str) -> AdapterRow:
+    topic, version = split_adapter_name(name)
+    row = find_adapter(session, topic, version)
+    if row is None:
+        raise NotThere(f"There is no adapter {name}", hint="List the adapters: lorefeed adapters list")
+    return row
+
+
+def alias_row(session: Session, name: str) -> AliasRow:
+    row = session.get(AliasRow, name)
+    if row is None:
+        raise NotThere(f"There is no alias {name!r}", hint="List what is served: lorefeed status")
+    return row
+
+
+def job_row(session: Session, job_id: int) -> JobRow:
+    row = session.get(JobRow, job_id)
+    if row is None:
+        raise NotThere(f"There is no job {job_id}")
+    return row
+
+
+def adapter_name(session: Session, adapter_id: int | None) -> str | None:
+    row = None if adapter_id is None else session.get(AdapterRow, adapter_id)
+    return None if row is None else f"{row.topic}@{row.version}"
+
+
+def newest_check(session: Session, adapter: AdapterRow) -> CheckRunRow | None:
+    """The newest check run of exactly the artifact that the row names."""
+    wanted = select(CheckRunRow).where(CheckRunRow.adapter_id == adapter.id, CheckRunRow.digest == adapter.digest)
+    return session.exec(wanted.order_by(col(CheckRunRow.id).desc())).first()
+
+
+def feed_records(session: Session, rows: Sequence[FeedRow]) -> list[Feed]:
+    counted = session.exec(select(DocumentRow.feed_id, func.count()).group_by(col(DocumentRow.feed_id))).all()
+    documents = dict(cast("list[tuple[int, int]]", counted))
+    return [
+        Feed(
+            id=key(r.id),
+            name=r.name,
+            location=r.location,
+            kind=r.kind,
+            topic=r.topic,
+            state=FeedState(r.state),
+            trust=cast("Trust", r.trust),
+            interval_s=r.interval_s,
+            cursor=dict(r.cursor),
+            error_count=r.error_count,
+            last_error=r.last_error,
+            last_checked_at=r.last_checked_at,
+            last_success_at=r.last_success_at,
+            next_check_at=r.next_check_at,
+            created_at=r.created_at,
+            documents=documents.get(key(r.id), 0),
+        )
+        for r in rows
+    ]
+
+
+def document_records(session: Session, rows: Sequence[DocumentRow]) -> list[Document]:
+    feeds = {key(f.id): f for f in session.exec(select(FeedRow)).all()}
+    return [
+        Document(
+            id=key(r.id),
+            feed_id=r.feed_id,
+            feed=feeds[r.feed_id].name,
+            topic=feeds[r.feed_id].topic,
+            external_id=r.external_id,
+            url=r.url,
+            title=r.title,
+            text=r.text,
+            digest=r.digest,
+            published_at=r.published_at,
+            fetched_at=r.fetched_at,
+            fetch=dict(r.fetch),
+            revises=r.revises,
+            state=DocumentState(r.state),
+            problem=r.problem,
+        )
+        for r in rows
+    ]
+
+
+def definition_records(session: Session, rows: Sequence[DefinitionRow]) -> list[Definition]:
+    sources: dict[int, tuple[str, str | None]] = {}
+    for some in batches(r.document_id for r in rows):
+        wanted = select(DocumentRow.id, FeedRow.name, DocumentRow.url).join(FeedRow).where(col(DocumentRow.id).in_(some))
+        sources |= {key(document_id): (feed, url) for document_id, feed, url in session.exec(wanted)}
+    witnesses: dict[int, int] = {}
+    for some in batches(key(r.id) for r in rows):
+        counted = select(WitnessRow.definition_id, func.count()).where(col(WitnessRow.definition_id).in_(some))
+        witnesses |= dict(cast("list[tuple[int, int]]", session.exec(counted.group_by(col(WitnessRow.definition_id))).all()))
+    return [_definition(r, sources[r.document_id], witnesses.get(key(r.id), 0)) for r in rows]
+
+
+def _definition(r: DefinitionRow, source: tuple[str, str | None], witnesses: int) -> Definition:
+    return Definition(
+        id=key(r.id),
+        entity=r.entity,
+        entity_key=r.entity_key,
+        text=r.text,
+        topic=r.topic,
+        state=DefinitionState(r.state),
+        reason=r.reason,
+        novelty=r.novelty,
+        novelty_digest=r.novelty_digest,
+        document_id=r.document_id,
+        feed=source[0],
+        url=source[1],
+        span=(r.span_start, r.span_end),
+        score=r.score,
+        supersedes=r.supersedes,
+        witnesses=witnesses,
+        aliases=tuple(r.aliases),
+        created_at=r.created_at,
+    )
+
+
+def probe_record(r: ProbeRow) -> Probe:
+    return Probe(
+        id=key(r.id),
+        definition_id=r.definition_id,
+        kind=cast("ProbeKind", r.kind),
+        prompt=r.prompt,
+        target=r.target,
+        candidates=tuple(r.candidates),
+        chat=r.chat,
+        origin=r.origin,
+    )
+
+
+def example_record(r: TransferExampleRow) -> TransferExample:
+    return TransferExample(
+        id=key(r.id),
+        definition_id=r.definition_id,
+        form=cast("Form", r.form),
+        prompt=r.prompt,
+        text=r.text,
+        generator=r.generator,
+    )
+
+
+def adapter_records(session: Session, rows: Sequence[AdapterRow]) -> list[Adapter]:
+    uses: dict[int, list[tuple[str, int, int]]] = defaultdict(list)  # adapter -> (role, definition, document)
+    for some in batches(key(r.id) for r in rows):
+        wanted = select(AdapterDefinitionRow, DefinitionRow.document_id).join(DefinitionRow)
+        wanted = wanted.where(col(AdapterDefinitionRow.adapter_id).in_(some)).order_by(col(AdapterDefinitionRow.definition_id))
+        for use, document_id in session.exec(wanted):
+            uses[use.adapter_id].append((use.role, use.definition_id, document_id))
+    return [_adapter(r, adapter_name(session, r.parent_id), uses[key(r.id)]) for r in rows]
+
+
+def _adapter(r: AdapterRow, parent: str | None, uses: list[tuple[str, int, int]]) -> Adapter:
+    return Adapter(
+        id=key(r.id),
+        topic=r.topic,
+        version=r.version,
+        state=AdapterState(r.state),
+        parent=parent,
+        method=r.method,
+        base_model=r.base_model,
+        base_digest=r.base_digest,
+        rank=r.rank,
+        digest=r.digest,
+        recovered=r.recovered,
+        reason=r.reason,
+        definitions=tuple(definition for role, definition, _ in uses if role == LEARNT),
+        rehearsed=tuple(definition for role, definition, _ in uses if role == REHEARSED),
+        documents=tuple(sorted({document for _, _, document in uses})),
+        settings=dict(r.settings),
+        created_at=r.created_at,
+        removed_at=r.removed_at,
+    )
+
+
+def check_run_record(session: Session, r: CheckRunRow) -> CheckRun:
+    return CheckRun(
+        id=key(r.id),
+        adapter=str(adapter_name(session, r.adapter_id)),
+        digest=r.digest,
+        base_digest=r.base_digest,
+        against=r.against,
+        verdict=cast("Verdict", r.verdict),
+        reasons=tuple(r.reasons),
+        metrics=dict(r.metrics),
+        duration_s=r.duration_s,
+        created_at=r.created_at,
+    )
+
+
+def check_result_record(r: CheckResultRow) -> CheckResult:
+    return CheckResult(
+        definition_id=r.definition_id,
+        probe_id=r.probe_id,
+        kind=r.kind,
+        prompt=r.prompt,
+        target=r.target,
+        base_answer=r.base_answer,
+        answer=r.answer,
+        passed=r.passed,
+        detail=dict(r.detail),
+    )
+
+
+def alias_record(session: Session, r: AliasRow) -> Alias:
+    return Alias(
+        name=r.name, topics=tuple(r.topics), scope=cast("Scope", r.scope), adapter=adapter_name(session, r.adapter_id), since=r.since
+    )
+
+
+def release_record(session: Session, r: ReleaseRow) -> Release:
+    return Release(
+        id=key(r.id),
+        alias=r.alias,
+        from_adapter=adapter_name(session, r.from_adapter_id),
+        to_adapter=adapter_name(session, r.to_adapter_id),
+        at=r.at,
+        actor=r.actor,
+        reason=r.reason,
+        forced=r.forced,
+        check_run_id=r.check_run_id,
+        rollback=r.rollback,
+    )
+
+
+def job_record(r: JobRow) -> Job:
+    facts: dict[str, Any] = r.model_dump()
+    return Job(**{**facts, "id": key(r.id), "state": JobState(r.state)})
+
+
+def event_record(r: EventRow) -> Event:
+    return Event(id=key(r.id), at=r.at, actor=r.actor, action=r.action, object=r.object, detail=dict(r.detail))

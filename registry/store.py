@@ -1,0 +1,11 @@
+"""Every write, one transaction a method. Each noun has its file: feeds, definitions, adapters, releases, jobs."""
+
+from registry.store_adapters import AdapterStore
+from registry.store_definitions import DefinitionStore
+from registry.store_feeds import FeedStore
+from registry.store_jobs import JobStore
+from registry.store_releases import ReleaseStore
+
+
+class Store(FeedStore, DefinitionStore, AdapterStore, ReleaseStore, JobStore):
+    """The registry's only writer."""

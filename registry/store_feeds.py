@@ -1,0 +1,159 @@
+"""Writes about feeds and what was fetched from them."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlmodel import Session, col, select
+
+from registry.errors import AlreadyThere, BadName, BadValue, NotThere
+from registry.identity import check_name, text_digest
+from registry.models import AliasRow, DocumentRow, FeedRow
+from registry.records import Document, Feed, NewDocument, Trust
+from registry.rows import document_records, document_row, feed_records, feed_row, key
+from registry.states import DocumentState, FeedState, check_move
+from registry.store_base import DAEMON, StoreBase
+
+
+class FeedStore(StoreBase):
+    def add_feed(self, location: str, *, name: str, kind: str, topic: str, trust: Trust, interval_s: int, actor: str = "operator") -> Feed:
+        """Adds a feed that is due at once, and its topic's alias if that is new."""
+        check_name("Topic", topic)
+        if not name.strip() or not name.isprintable():
+            raise BadName(f"A feed cannot be named {name!r}", hint="Give it a name that can be read: --name NAME")
+        if trust not in ("auto", "review"):
+            raise BadValue(f"Trust is 'auto' or 'review', not {trust!r}")
+        if interval_s <= 0:
+            raise BadValue(f"Feed {name!r} cannot be polled every {interval_s} s", hint="Give a time above zero: --every 15m")
+        with self._db.writing() as session:
+            if session.exec(select(FeedRow).where(FeedRow.name == name)).first() is not None:
+                raise AlreadyThere(f"There is a feed named {name!r} already", hint="Give this one another name: --name NAME")
+            now = self._clock()
+            row = FeedRow(
+                name=name,
+                location=location,
+                kind=kind,
+                topic=topic,
+                state=FeedState.ACTIVE.value,
+                trust=trust,
+                interval_s=interval_s,
+                cursor={},
+                next_check_at=now,
+                created_at=now,
+            )
+            session.add(row)
+            if session.get(AliasRow, topic) is None:
+                session.add(AliasRow(name=topic, topics=[topic], scope="mention"))
+            self._note(session, actor, action="added", object=f"feed {name}", location=location, topic=topic)
+            session.flush()
+            return feed_records(session, [row])[0]
+
+    def set_feed_state(self, name: str, state: FeedState | str, *, actor: str = "operator") -> Feed:
+        new = FeedState(state)
+        with self._db.writing() as session:
+            row = feed_row(session, name)
+            if row.state != new:
+                check_move(f"Feed {name}", FeedState(row.state), new)
+                row.state = new.value
+                if new is FeedState.ACTIVE:
+                    row.next_check_at = self._clock()
+                self._note(session, actor, action=new.value, object=f"feed {name}")
+            session.flush()
+            return feed_records(session, [row])[0]
+
+    def remove_feed(self, name: str, *, actor: str = "operator") -> Feed:
+        """Retires the feed and frees its name. Its documents stay: they are the provenance of what was learnt."""
+        with self._db.writing() as session:
+            row = feed_row(session, name)
+            row.state = FeedState.RETIRED.value
+            row.name = f"{name} (removed {row.id})"
+            self._note(session, actor, action="removed", object=f"feed {name}", now_named=row.name)
+            session.flush()
+            return feed_records(session, [row])[0]
+
+    def record_poll(
+        self,
+        feed_id: int,
+        *,
+        cursor: Mapping[str, Any],
+        next_check_at: datetime,
+        documents: Sequence[NewDocument],
+    ) -> list[Document]:
+        """Takes in what a successful poll brought and returns what is new. The same text of the same feed is never taken twice."""
+        with self._db.writing() as session:
+            feed = _feed(session, feed_id)
+            feed.cursor = dict(cursor)
+            feed.error_count = 0
+            feed.last_error = None
+            feed.last_checked_at = feed.last_success_at = self._clock()
+            feed.next_check_at = next_check_at
+            new = [row for document in documents if (row := _take_in(session, feed_id, document)) is not None]
+            return document_records(session, new)
+
+    def record_poll_failure(
+        self,
+        feed_id: int,
+        *,
+        error: str,
+        next_check_at: datetime,
+        cursor: Mapping[str, Any] | None = None,
+        retire: bool = False,
+    ) -> Feed:
+        """Counts a failed poll. `retire` is for servers that say the feed is gone for good."""
+        with self._db.writing() as session:
+            feed = _feed(session, feed_id)
+            feed.error_count += 1
+            feed.last_error = error
+            feed.last_checked_at = self._clock()
+            feed.next_check_at = next_check_at
+            if cursor is not None:
+                feed.cursor = dict(cursor)
+            if retire and feed.state != FeedState.RETIRED:
+                feed.state = FeedState.RETIRED.value
+                self._note(session, DAEMON, action="retired", object=f"feed {feed.name}", reason=error)
+            session.flush()
+            return feed_records(session, [feed])[0]
+
+    def withdraw_document(self, document_id: int, *, reason: str, actor: str) -> Document:
+        """Marks a document as one to be forgotten; fetched again, it is not taken in again."""
+        with self._db.writing() as session:
+            row = document_row(session, document_id)
+            if row.state != DocumentState.WITHDRAWN:
+                check_move(f"Document {document_id}", DocumentState(row.state), DocumentState.WITHDRAWN)
+                row.state = DocumentState.WITHDRAWN.value
+                row.problem = reason
+                self._note(session, actor, action="withdrawn", object=f"document {document_id}", reason=reason)
+            session.flush()
+            return document_records(session, [row])[0]
+
+
+def _feed(session: Session, feed_id: int) -> FeedRow:
+    feed = session.get(FeedRow, feed_id)
+    if feed is None:
+        raise NotThere(f"There is no feed {feed_id}", hint="List the feeds: lorefeed feeds list")
+    return feed
+
+
+def _take_in(session: Session, feed_id: int, document: NewDocument) -> DocumentRow | None:
+    digest = text_digest(document.text)
+    if session.exec(select(DocumentRow.id).where(DocumentRow.feed_id == feed_id, DocumentRow.digest == digest)).first() is not None:
+        return None
+    same_thing = select(DocumentRow).where(DocumentRow.feed_id == feed_id, DocumentRow.external_id == document.external_id)
+    before = session.exec(same_thing.order_by(col(DocumentRow.id).desc())).first()
+    row = DocumentRow(
+        feed_id=feed_id,
+        external_id=document.external_id,
+        url=document.url,
+        title=document.title,
+        text=document.text,
+        digest=digest,
+        published_at=document.published_at,
+        fetched_at=document.fetched_at,
+        fetch=dict(document.fetch),
+        revises=None if before is None else key(before.id),
+        state=DocumentState.NEW.value,
+        problem=document.problem,
+    )
+    session.add(row)
+    session.flush()
+    return row

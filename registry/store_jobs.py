@@ -1,0 +1,173 @@
+"""Writes about jobs: a queue of rows in which a worker holds a lease, so that what a dead worker held is taken up again."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlmodel import Session, and_, col, or_, select
+from sqlmodel.sql.expression import SelectOfScalar
+
+from registry.errors import BadValue, LeaseLost
+from registry.models import JobRow
+from registry.records import Job
+from registry.rows import job_record, job_row
+from registry.states import JobState, check_move
+from registry.store_base import StoreBase
+
+_LEASE_RAN_OUT = "The worker died or hung: its lease ran out"
+
+
+class JobStore(StoreBase):
+    def enqueue(
+        self, kind: str, *, key: str, payload: Mapping[str, Any], run_after: datetime | None = None, max_attempts: int = 3
+    ) -> Job | None:
+        """Queues a job, or returns None if an unfinished one has the same key."""
+        if max_attempts < 1:
+            raise BadValue(f"A job needs at least one attempt, not {max_attempts}")
+        with self._db.writing() as session:
+            unfinished = select(JobRow).where(JobRow.key == key, col(JobRow.state).in_([JobState.QUEUED, JobState.RUNNING]))
+            if session.exec(unfinished).first() is not None:
+                return None
+            now = self._clock()
+            row = JobRow(
+                kind=kind,
+                key=key,
+                payload=dict(payload),
+                state=JobState.QUEUED.value,
+                max_attempts=max_attempts,
+                run_after=run_after or now,
+                created_at=now,
+            )
+            session.add(row)
+            session.flush()
+            return job_record(row)
+
+    def claim(self, owner: str, *, lease_s: float, kinds: Collection[str] | None = None) -> Job | None:
+        """Hands the oldest due job to `owner`, counting an attempt. A job whose lease ran out is due again."""
+        with self._db.writing() as session:
+            now = self._clock()
+            for row in _due(session, now, kinds):
+                if row.attempts >= row.max_attempts:  # its last worker died with it
+                    _give_up(row, row.last_error or _LEASE_RAN_OUT, now)
+                    continue
+                if row.state == JobState.RUNNING:
+                    row.last_error = _LEASE_RAN_OUT
+                row.state = JobState.RUNNING.value
+                row.attempts += 1
+                row.lease_owner, row.lease_until = owner, now + timedelta(seconds=lease_s)
+                row.started_at = now
+                row.progress, row.progress_text = 0.0, None
+                session.flush()
+                return job_record(row)
+        return None
+
+    def renew(self, job_id: int, owner: str, lease_s: float) -> Job:
+        with self._db.writing() as session:
+            row = _held(session, job_id, owner)
+            row.lease_until = self._clock() + timedelta(seconds=lease_s)
+            session.flush()
+            return job_record(row)
+
+    def progress(self, job_id: int, fraction: float, text: str | None) -> None:
+        """Says how far a running job is; for one that has ended it says nothing."""
+        with self._db.writing() as session:
+            row = job_row(session, job_id)
+            if row.state == JobState.RUNNING:
+                row.progress, row.progress_text = min(max(fraction, 0.0), 1.0), text
+
+    def complete(self, job_id: int, owner: str, result: Mapping[str, Any] | None = None) -> Job:
+        with self._db.writing() as session:
+            row = _held(session, job_id, owner)
+            row.state = JobState.DONE.value
+            row.progress = 1.0
+            row.result = None if result is None else dict(result)
+            row.finished_at = self._clock()
+            row.lease_owner = row.lease_until = None
+            session.flush()
+            return job_record(row)
+
+    def fail(self, job_id: int, owner: str, error: str, *, retry_at: datetime | None) -> Job:
+        """Queues the job again for `retry_at`, or gives it up if that is None or its attempts are used up."""
+        with self._db.writing() as session:
+            row = _held(session, job_id, owner)
+            row.last_error = error
+            if retry_at is None or row.attempts >= row.max_attempts:
+                _give_up(row, error, self._clock())
+            else:
+                _requeue(row, retry_at)
+            session.flush()
+            return job_record(row)
+
+    def give_back(self, job_id: int, owner: str) -> Job:
+        """Returns a job unharmed, as a worker does that was asked to stop; the attempt does not count."""
+        with self._db.writing() as session:
+            row = _held(session, job_id, owner)
+            row.attempts -= 1
+            _requeue(row, self._clock())
+            session.flush()
+            return job_record(row)
+
+    def retry_job(self, job_id: int) -> Job:
+        """Queues a failed job once more, with its attempts counted anew."""
+        with self._db.writing() as session:
+            row = job_row(session, job_id)
+            check_move(f"Job {job_id}", JobState(row.state), JobState.QUEUED)
+            row.attempts, row.finished_at = 0, None
+            _requeue(row, self._clock())
+            session.flush()
+            return job_record(row)
+
+    def requeue_expired(self, now: datetime) -> list[Job]:
+        """What dead workers held is queued again, or given up if that was the last attempt."""
+        with self._db.writing() as session:
+            rows = session.exec(_expired(now)).all()
+            for row in rows:
+                row.last_error = _LEASE_RAN_OUT
+                if row.attempts >= row.max_attempts:
+                    _give_up(row, _LEASE_RAN_OUT, now)
+                else:
+                    _requeue(row, now)
+            session.flush()
+            return [job_record(row) for row in rows]
+
+    def prune_jobs(self, before: datetime) -> int:
+        """Deletes the rows of jobs that were done before then; failed ones stay for a person to see."""
+        with self._db.writing() as session:
+            rows = session.exec(select(JobRow).where(JobRow.state == JobState.DONE, col(JobRow.finished_at) < before)).all()
+            for row in rows:
+                session.delete(row)
+            return len(rows)
+
+
+def _due(session: Session, now: datetime, kinds: Collection[str] | None) -> list[JobRow]:
+    waiting = and_(col(JobRow.state) == JobState.QUEUED, col(JobRow.run_after) <= now)
+    abandoned = and_(col(JobRow.state) == JobState.RUNNING, col(JobRow.lease_until) <= now)
+    wanted = select(JobRow).where(or_(waiting, abandoned))
+    if kinds is not None:
+        wanted = wanted.where(col(JobRow.kind).in_(list(kinds)))
+    return list(session.exec(wanted.order_by(col(JobRow.run_after), col(JobRow.id))))
+
+
+def _expired(now: datetime) -> SelectOfScalar[JobRow]:
+    return select(JobRow).where(JobRow.state == JobState.RUNNING, col(JobRow.lease_until) <= now)
+
+
+def _held(session: Session, job_id: int, owner: str) -> JobRow:
+    row = job_row(session, job_id)
+    if row.state != JobState.RUNNING or row.lease_owner != owner:
+        holder = f"held by {row.lease_owner}" if row.lease_owner else row.state
+        raise LeaseLost(f"Job {job_id} ({row.kind}) is not held by {owner}: it is {holder}")
+    return row
+
+
+def _requeue(row: JobRow, run_after: datetime) -> None:
+    row.state = JobState.QUEUED.value
+    row.run_after = run_after
+    row.lease_owner = row.lease_until = None
+
+
+def _give_up(row: JobRow, error: str, now: datetime) -> None:
+    row.state = JobState.FAILED.value
+    row.last_error = error
+    row.finished_at = now
+    row.lease_owner = row.lease_until = None

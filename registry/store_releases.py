@@ -1,0 +1,152 @@
+"""Writes about what is served: aliases, promotion and rollback. Every move is a row for ever. The rules: release_rules.py."""
+
+from collections.abc import Sequence
+
+from sqlmodel import Session
+
+from registry import release_rules as rules
+from registry.errors import BadValue, NothingToRollBack, NotPromotable
+from registry.identity import check_name
+from registry.models import AdapterRow, AliasRow, CheckRunRow, DefinitionRow, ReleaseRow
+from registry.records import Alias, Release, Scope
+from registry.rows import adapter_name, adapter_records, adapter_row, alias_record, alias_row, key, newest_check, release_record
+from registry.states import AdapterState, DefinitionState
+from registry.store_base import StoreBase
+
+
+class ReleaseStore(StoreBase):
+    def set_alias(self, name: str, *, topics: Sequence[str], scope: Scope, actor: str = "operator") -> Alias:
+        """Makes an alias, or changes its topics and scope. What it points at only a release changes."""
+        check_name("Alias", name)
+        if scope not in ("mention", "always"):
+            raise BadValue(f"A scope is 'mention' or 'always', not {scope!r}")
+        if not topics:
+            raise BadValue(f"Alias {name!r} needs at least one topic", hint="Name it: --topic T")
+        named = [check_name("Topic", topic) for topic in dict.fromkeys(topics)]
+        with self._db.writing() as session:
+            row = session.get(AliasRow, name) or AliasRow(name=name, topics=named, scope=scope)
+            row.topics, row.scope = named, scope
+            session.add(row)
+            self._note(session, actor, action="set", object=f"alias {name}", topics=named, scope=scope)
+            session.flush()
+            return alias_record(session, row)
+
+    def remove_alias(self, name: str, *, actor: str = "operator") -> None:
+        """Takes a served name away. Its releases stay on record; an adapter that no other alias serves is retired."""
+        with self._db.writing() as session:
+            row = alias_row(session, name)
+            served = row.adapter_id
+            self._note(session, actor, action="removed", object=f"alias {name}", adapter=adapter_name(session, served))
+            session.delete(row)
+            session.flush()
+            rules.retire(session, served)
+
+    def promote(self, alias: str, adapter_name: str, *, actor: str, reason: str | None, forced: bool = False) -> Release:
+        """Moves the alias to the adapter, if its newest check run passed and was of exactly this artifact. Twice is once.
+
+        `forced` does without the check, and needs a reason. The version before stays ready for a rollback.
+        """
+        if forced and not (reason or "").strip():
+            raise NotPromotable(f"A forced promotion of {adapter_name} needs a reason", hint="Say why: --force --reason R")
+        self._verify_artifact(adapter_name)
+        with self._db.writing() as session:
+            pointer, adapter = alias_row(session, alias), adapter_row(session, adapter_name)
+            if pointer.adapter_id == adapter.id:
+                return release_record(session, rules.releases_of(session, alias)[0])
+            check = newest_check(session, adapter)
+            rules.need_servable(pointer, adapter)
+            if not forced:
+                rules.need_passing_check(adapter, check)
+                rules.need_newer(session, pointer, adapter)
+                rules.need_wanted_definitions(session, adapter)
+            release = self._move(session, pointer, to=adapter, actor=actor, reason=reason, forced=forced, check=check)
+            rules.learn(session, adapter)
+            adapter.state = AdapterState.LIVE.value
+            session.flush()
+            rules.retire(session, release.from_adapter_id)
+            return release_record(session, release)
+
+    def rollback(self, alias: str, *, to: int | None, actor: str, reason: str | None) -> Release:
+        """Moves the alias back to version `to`, or to what it served before; that may be the base model.
+
+        What only the versions gone back over had learnt is held, so that the next learning does not bring it back.
+        """
+        with self._db.reading() as session:
+            wanted = rules.rollback_target(session, alias_row(session, alias), to=to)
+            target_name = None if wanted is None else adapter_name(session, wanted.id)
+        if target_name is not None:
+            self._verify_artifact(target_name)
+        with self._db.writing() as session:
+            pointer = alias_row(session, alias)
+            target = rules.rollback_target(session, pointer, to=to)
+            if (None if target is None else adapter_name(session, target.id)) != target_name:
+                raise NothingToRollBack(f"{alias} moved while it was being rolled back", hint=f"Look again: lorefeed releases {alias}")
+            current = session.get_one(AdapterRow, pointer.adapter_id)
+            check = None if target is None else newest_check(session, target)
+            release = self._move(session, pointer, to=target, actor=actor, reason=reason, check=check, rollback=True)
+            if target is not None:
+                target.state = AdapterState.LIVE.value
+            session.flush()
+            gone = rules.take_back(session, current, target)
+            self._hold(session, gone, target, actor=actor, why=f"{alias} was rolled back" + (f": {reason}" if reason else ""))
+            session.flush()
+            return release_record(session, release)
+
+    def _verify_artifact(self, name: str) -> None:
+        """Raises unless the folder is whole. Hashing takes a while, so it is done outside the write transaction.
+
+        Whoever deletes a folder marks the row first (mark_removed), and the rules see that mark inside the transaction.
+        """
+        with self._db.reading() as session:
+            [adapter] = adapter_records(session, [adapter_row(session, name)])
+        if adapter.digest is None:
+            again = f"Learn it first: lorefeed learn {adapter.topic}"
+            raise NotPromotable(f"{name} has no published folder; it is {adapter.state}", hint=again)
+        if adapter.removed_at is None:
+            self._artifacts.verify(adapter)
+
+    def _move(
+        self,
+        session: Session,
+        pointer: AliasRow,
+        *,
+        to: AdapterRow | None,
+        actor: str,
+        reason: str | None,
+        check: CheckRunRow | None,
+        forced: bool = False,
+        rollback: bool = False,
+    ) -> ReleaseRow:
+        now = self._clock()
+        release = ReleaseRow(
+            alias=pointer.name,
+            from_adapter_id=pointer.adapter_id,
+            to_adapter_id=None if to is None else to.id,
+            at=now,
+            actor=actor,
+            reason=reason,
+            forced=forced,
+            rollback=rollback,
+            check_run_id=None if check is None else check.id,
+        )
+        session.add(release)
+        names = {"from": adapter_name(session, release.from_adapter_id), "to": adapter_name(session, release.to_adapter_id)}
+        action = "rolled back" if rollback else "promoted"
+        self._note(session, actor, action=action, object=f"alias {pointer.name}", **names, reason=reason, forced=forced)
+        pointer.adapter_id, pointer.since = release.to_adapter_id, now
+        session.flush()
+        return release
+
+    def _hold(self, session: Session, gone: Sequence[AdapterRow], target: AdapterRow | None, *, actor: str, why: str) -> None:
+        """What only the versions gone back over carried is held; what they had replaced, and the target carries, is learned again."""
+        kept = rules.known_to(session, target)
+        for row in rules.learnt_by(session, gone):
+            if key(row.id) in kept:
+                continue
+            if row.state == DefinitionState.LEARNED:
+                row.state, row.reason = DefinitionState.HELD.value, why
+                self._note(session, actor, action="held", object=f"definition {row.id}", reason=why)
+            older = None if row.supersedes is None else session.get(DefinitionRow, row.supersedes)
+            if older is not None and older.id in kept and older.state == DefinitionState.SUPERSEDED:
+                older.state, older.reason = DefinitionState.LEARNED.value, why
+                self._note(session, actor, action="learned", object=f"definition {older.id}", reason=why)

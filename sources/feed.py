@@ -1,0 +1,88 @@
+"""A feed as a source: fetched by the guarded client, read by the reader of its format, compared with what was seen before.
+
+The cursor holds the server's validators, the digest of the last body and what was seen. Nothing here schedules or stores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+from .base import Document, FetchSettings, Poll
+from .encoding import clean_line
+from .entry import Entry, ParsedFeed, news, settle
+from .errors import NotAFeed
+from .http import Fetched, Validators, fetch, shown_address
+from .jsonfeed import looks_like_json, parse_json_feed
+from .xmlfeed import parse_xml_feed
+
+
+class FeedSource:
+    """A feed at an http(s) address."""
+
+    kind = "feed"
+
+    def __init__(self, location: str, settings: FetchSettings | None = None) -> None:
+        self.location = location
+        self._settings = settings or FetchSettings()
+
+    def poll(self, cursor: dict[str, Any]) -> Poll:
+        got = fetch(self.location, self._settings, validators=_validators(cursor))
+        digest = hashlib.sha256(got.body).hexdigest()
+        if got.unchanged or digest == cursor.get("body"):
+            return Poll((), _cursor(cursor, got), got.next_after_s, unchanged=True, moved_to=got.moved_to, title=cursor.get("title"))
+        feed = parse_feed(got.body, shown_address(self.location), base_url=got.url, content_type=got.content_type)
+        entries, problems = settle(feed.entries)
+        fresh, seen = news(entries, _seen(cursor))
+        origin = _origin(got, feed, digest)
+        return Poll(
+            documents=tuple(_document(entry, origin) for entry in fresh),
+            cursor=_cursor(cursor, got) | {"body": digest, "seen": seen, "title": feed.title},
+            next_after_s=got.next_after_s,
+            problems=feed.problems + problems,
+            unchanged=not fresh,
+            moved_to=got.moved_to,
+            title=feed.title,
+        )
+
+
+def parse_feed(body: bytes, location: str, *, base_url: str, content_type: str = "") -> ParsedFeed:
+    """Whatever can be read of a feed's bytes; NotAFeed when they are something else."""
+    if not body.strip():
+        raise NotAFeed(location, "the server sent nothing, not even an empty feed")
+    if looks_like_json(body, content_type):
+        return parse_json_feed(body, location, base_url=base_url)
+    return parse_xml_feed(body, location, base_url=base_url, content_type=content_type)
+
+
+def _document(entry: Entry, origin: dict[str, Any]) -> Document:
+    return Document(entry.external_id, entry.url, entry.title, entry.text, entry.published_at, dict(origin))
+
+
+def _origin(got: Fetched, feed: ParsedFeed, digest: str) -> dict[str, Any]:
+    return {
+        "fetched_from": got.url,
+        "fetched_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "status": got.status,
+        "content_type": clean_line(got.content_type, limit=200),
+        "etag": got.validators.etag,
+        "last_modified": got.validators.last_modified,
+        "format": feed.format,
+        "body_sha256": digest,
+    }
+
+
+def _validators(cursor: dict[str, Any]) -> Validators | None:
+    url = cursor.get("url")
+    return Validators(url, cursor.get("etag"), cursor.get("last_modified")) if isinstance(url, str) else None
+
+
+def _seen(cursor: dict[str, Any]) -> dict[str, list[str]]:
+    seen = cursor.get("seen")
+    return seen if isinstance(seen, dict) else {}
+
+
+def _cursor(cursor: dict[str, Any], got: Fetched) -> dict[str, Any]:
+    """The old cursor with this answer's validators: seen entries stay, a validator the server no longer sends goes."""
+    return cursor | {"url": got.validators.url, "etag": got.validators.etag, "last_modified": got.validators.last_modified}

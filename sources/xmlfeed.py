@@ -1,0 +1,160 @@
+"""RSS, Atom and RDF through feedparser, which reads everything; what is dangerous or misleading in its ways is kept away from it here."""
+
+from __future__ import annotations
+
+import calendar
+import io
+import re
+import time
+import xml.sax
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import feedparser
+from feedparser.encodings import convert_to_utf8
+
+from .discovery import discovered_feeds, looks_like_html
+from .encoding import clean_line, is_binary
+from .entry import Entry, ParsedFeed, entry_text, joined, web_url
+from .errors import NotAFeed
+
+_PROLOG = ((b"<?", b"?>"), (b"<!--", b"-->"))
+_SUBSET_END = re.compile(rb"\]\s{0,100}>")
+_PLAIN_ENTITY = re.compile(rb"<!ENTITY\s{1,8}[A-Za-z][\w.-]{0,40}\s{1,8}([\"'])(?:[^\"'&%<>]{0,32}|&#x?[0-9A-Fa-f]{1,6};)\1\s{0,8}>")
+
+
+def parse_xml_feed(body: bytes, location: str, *, base_url: str, content_type: str) -> ParsedFeed:
+    """Whatever can be read of an RSS, Atom or RDF feed's bytes; NotAFeed when they are something else."""
+    decoding: dict[str, Any] = {}
+    try:
+        data = convert_to_utf8({"content-type": _xml_content_type(body, content_type)}, body, decoding)
+        header = "application/xml; charset=utf-8" if decoding.get("encoding") else "application/xml"
+        # A stream, never the bytes themselves: feedparser opens bytes that happen to be a file's name. And no base address: it would
+        # join the base to ids as well, and a feed that moves to another server would bring every entry again.
+        # Its cleaning of HTML is left out: unclosed comments cost it the square of their number, and html_to_text keeps only text anyway.
+        parsed = feedparser.parse(
+            io.BytesIO(without_nested_entities(data)),
+            response_headers={"content-type": header},
+            resolve_relative_uris=False,
+            sanitize_html=False,
+        )
+    except Exception as err:  # a stranger's bytes in somebody else's parser: whatever it trips over, this feed is unreadable and no more
+        raise NotAFeed(location, f"the feed is damaged beyond reading ({type(err).__name__})") from err
+    if not parsed.get("version") and not parsed.entries:
+        raise _not_a_feed(body, location, base_url)
+    problems = (*_encoding_problems(decoding), *_xml_problems(parsed))
+    return ParsedFeed(
+        _title(parsed.feed), parsed.get("version") or "unknown", tuple(_entry(raw, base_url) for raw in parsed.entries), problems
+    )
+
+
+def without_nested_entities(data: bytes) -> bytes:
+    """The feed with only short, plain entities left in its document type: nested ones multiply ten bytes into gigabytes.
+
+    Walks the prolog with plain searches, so that a hostile one costs no more than its length.
+    """
+    at = 0
+    while True:
+        at += len(data[at : at + 1024]) - len(data[at : at + 1024].lstrip())
+        end = next((data.find(close, at) + len(close) for open_, close in _PROLOG if data.startswith(open_, at)), 0)
+        if end > at:
+            at = end
+        elif not data[at : at + 1].isspace():
+            break
+    bracket, close = data.find(b"[", at), data.find(b">", at)
+    if not data.startswith(b"<!DOCTYPE", at) or not at < bracket < close:
+        return data
+    closed = _SUBSET_END.search(data, bracket)
+    subset = data[bracket : closed.start() if closed else len(data)]
+    kept = b"".join(found.group(0) for found in _PLAIN_ENTITY.finditer(subset))
+    return data[: bracket + 1] + kept + b"]>" + (data[closed.end() :] if closed else b"")
+
+
+def _not_a_feed(body: bytes, location: str, base_url: str) -> NotAFeed:
+    if looks_like_html(body):
+        found = discovered_feeds(body, base_url)
+        hint = f"This page offers: {', '.join(found)}" if found else "This page names no feed; look on it for a link called RSS or Atom."
+        return NotAFeed(location, "this is a web page, not a feed", hint=hint)
+    if is_binary(body):
+        return NotAFeed(location, "this is binary data, not a feed")
+    return NotAFeed(location, "this is neither RSS, nor Atom, nor a JSON Feed")
+
+
+def _xml_content_type(body: bytes, content_type: str) -> str:
+    """The header as feedparser should see it.
+
+    text/xml without charset would mean ASCII to it (RFC 3023); RFC 7303 section 3 ended that. And many servers announce one charset
+    for all their files: bytes that are valid UTF-8 beyond ASCII are UTF-8, whatever the header says.
+    """
+    charset = re.search(r"charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", content_type, flags=re.IGNORECASE)
+    name = charset.group(1) if charset else None
+    if not body.isascii():
+        try:
+            body.decode("utf-8")
+            name = "utf-8"
+        except UnicodeDecodeError:
+            pass  # then the header, the declaration and feedparser's own trials decide
+    return f"application/xml; charset={name}" if name else "application/xml"
+
+
+def _encoding_problems(decoding: dict[str, Any]) -> Iterator[str]:
+    err = decoding.get("bozo_exception")
+    if isinstance(err, feedparser.CharacterEncodingOverride):
+        yield f"The feed declares a wrong encoding; it was read as {decoding.get('encoding') or 'a guess'}."
+    elif isinstance(err, feedparser.CharacterEncodingUnknown):
+        yield "The feed's encoding is unknown; characters may be wrong."
+
+
+def _xml_problems(parsed: Any) -> Iterator[str]:
+    err = parsed.get("bozo_exception")
+    if isinstance(err, xml.sax.SAXParseException):
+        where = f" at line {err.getLineNumber()}" if err.getLineNumber() else ""
+        yield f"The feed is not well-formed XML{where} ({clean_line(err.getMessage(), limit=80)}); what could be read was taken."
+    elif err is not None and not isinstance(err, feedparser.exceptions.ThingsNobodyCaresAboutButMe):
+        yield f"The feed is damaged ({clean_line(str(err), limit=80)}); what could be read was taken."
+
+
+def _entry(raw: Any, base_url: str) -> Entry:
+    published_at = _date(raw, "published_parsed") or _date(raw, "created_parsed")
+    changed_at = _date(raw, "updated_parsed")
+    return Entry(
+        external_id=clean_line(str(raw.get("id") or ""), limit=2000),
+        url=_link(raw, base_url),
+        title=_title(raw),
+        text=next((text for text in _texts(raw) if text), ""),
+        published_at=published_at or changed_at,
+        changed_at=changed_at,
+    )
+
+
+def _link(raw: Any, base_url: str) -> str | None:
+    link, entry_id = str(raw.get("link") or ""), str(raw.get("id") or "")
+    if link == entry_id and "://" not in link:
+        return None  # feedparser takes an RSS guid for the missing link; one that is no address must not become one by joining
+    return web_url(joined(base_url, link))
+
+
+def _title(raw: Any) -> str | None:
+    """The title on one line; "The <b> element" as plain text keeps its angle brackets, as HTML it loses the tag."""
+    value, detail = str(raw.get("title") or ""), raw.get("title_detail") or {}
+    return clean_line(entry_text(value, is_html="html" in str(detail.get("type", "")))) or None
+
+
+def _texts(raw: Any) -> Iterator[str]:
+    """The entry's texts, best first: its contents before its summary, HTML before plain text among the contents."""
+    contents = sorted(raw.get("content") or [], key=lambda one: "html" not in str(one.get("type", "")))
+    for one in [*contents, raw.get("summary_detail") or {"value": raw.get("summary")}]:
+        value = str(one.get("value") or "")
+        yield entry_text(value, is_html="html" in str(one.get("type", "")) or "</" in value)
+
+
+def _date(raw: Any, key: str) -> datetime | None:
+    # feedparser answers a question for one date with another one, and warns; asking the dictionary itself does neither.
+    value = dict.get(raw, key)
+    if not isinstance(value, time.struct_time):
+        return None
+    try:
+        return datetime.fromtimestamp(calendar.timegm(value), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None  # the year 0 or 99999: better no date than a wrong one
