@@ -192,3 +192,8 @@ def test_any_text_gives_spans_in_range_that_hold_the_definition_and_the_same_ans
         assert made.entity == collapse(made.entity) != ""
         assert len(made.definition) <= 1_200
     assert find_definitions(text, title=title) == found
+
+
+def test_the_month_of_may_is_no_doubt() -> None:
+    text = "Thaka is a town that lies at the edge of a desert. It has people who speak Persian and holds its fair in May."
+    assert [f.definition for f in find_definitions(text)] == [text]

@@ -29,7 +29,8 @@ _TRIGGER = re.compile(
     re.IGNORECASE,
 )
 _PRONOUN = re.compile(r"[\"“(\s]*(?P<word>it|this)\s+(?=(?:is|was)\s+(?:an?|the|one of)\s)", re.IGNORECASE)
-_WAVERS = re.compile(r"\b(?:may|might|could|perhaps|probably|possibly|reportedly|allegedly|rumou?red)\b|!\s*\Z", re.IGNORECASE)
+# inside a sentence, May is a month
+_WAVERS = re.compile(r"\b(?:may|(?i:might|could|perhaps|probably|possibly|reportedly|allegedly|rumou?red))\b|\A\W*May\b|!\s*\Z")
 _NAME_STOPS = words(
     """
     that which who whose because and or when where in for by to with from is are was were as after due if while since at on into

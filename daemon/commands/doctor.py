@@ -1,0 +1,109 @@
+"""`lorefeed doctor`: what does not agree, with what to do about it. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+from daemon.commands.place import Json, NoHome, Place, place_of
+from daemon.commands.reach import engine_answers, gateway_answers, gateway_url
+from daemon.errors import ConfigError
+from daemon.learn.errors import ModelNotFound
+from daemon.learn.folders import digest_of, folder_of
+from daemon.output import say, show_json, show_table
+
+if TYPE_CHECKING:
+    from daemon.config import Settings
+    from registry import Finding, Registry
+
+_LOADABLE = ("live", "passed", "retired")  # what is or may come to be served
+
+
+def doctor(ctx: typer.Context, as_json: Json = False) -> None:
+    """Look for what is wrong: configuration, registry, adapter folders, base model, engine, gateway. Exit status 1 if there are errors.
+
+    \b
+    lorefeed doctor
+    lorefeed doctor --json | jq '.findings[] | select(.level == "error")'
+    """
+    findings = list(_findings(place_of(ctx)))
+    errors = sum(finding.level == "error" for finding in findings)
+    if as_json:
+        listed = [{"level": f.level, "object": f.object, "problem": f.problem, "remedy": f.remedy} for f in findings]
+        show_json({"ok": errors == 0, "findings": listed})
+    elif findings:
+        rows = [(f.level, f.object, f.problem, f.remedy) for f in findings]
+        show_table(("level", "what", "problem", "try"), rows)
+        say(f"Errors: {errors}, warnings: {len(findings) - errors}.")
+    else:
+        say("Everything agrees.")
+    if errors:
+        raise typer.Exit(1)
+
+
+def _findings(place: Place) -> Iterator[Finding]:
+    from registry import Finding, RegistryError
+
+    try:
+        place.need_home()
+        settings = place.settings()
+    except (ConfigError, NoHome) as err:
+        yield Finding("error", "configuration" if isinstance(err, ConfigError) else "home", str(err), err.hint)
+        settings = None
+    if not place.home.is_dir():
+        return
+    try:
+        with place.registry() as registry:
+            yield from registry.doctor()
+            yield from _work_findings(registry)
+            if settings is not None:
+                yield from _base_findings(registry, settings)
+    except RegistryError as err:
+        yield Finding("error", "registry", str(err), err.hint)
+    if settings is not None:
+        yield from _service_findings(settings)
+
+
+def _work_findings(registry: Registry) -> Iterator[Finding]:
+    from registry import Finding
+
+    for feed in registry.read.feeds():
+        if feed.state != "retired" and feed.error_count:
+            problem = f"Its last {feed.error_count} polls failed: {feed.last_error}"
+            yield Finding("warning", f"feed {feed.name}", problem, f"lorefeed feeds poll {feed.name}")
+    for job in registry.read.jobs("failed"):
+        yield Finding("warning", f"job {job.id}", f"{job.kind} {job.key} was given up: {job.last_error}", "lorefeed status")
+
+
+def _service_findings(settings: Settings) -> Iterator[Finding]:
+    from registry import Finding
+
+    if not engine_answers(settings):
+        start = "lorefeed run, or lorefeed engine" if settings.engine.kind == "embedded" else "journalctl -u lorefeed-vllm"
+        yield Finding("warning", "engine", f"{settings.engine.kind} at {settings.engine.address} does not answer", start)
+    if not gateway_answers(settings):
+        yield Finding("warning", "gateway", f"{gateway_url(settings)} does not answer", "lorefeed run, or lorefeed gateway")
+
+
+def _base_findings(registry: Registry, settings: Settings) -> Iterator[Finding]:
+    """Adapters belong to one base model. Reading all its bytes takes a while, so it is done where there are adapters to compare with."""
+    from registry import Finding
+
+    adapters = [adapter for adapter in registry.read.adapters() if adapter.state in _LOADABLE]
+    if not adapters:
+        return
+    try:
+        digest = digest_of(folder_of(settings.model, settings.revision, download=False))
+    except ModelNotFound as err:
+        yield Finding("error", "base model", str(err), err.hint)
+        return
+    for adapter in adapters:
+        if adapter.base_digest != digest:
+            yield Finding(
+                "error" if adapter.state == "live" else "warning",
+                f"adapter {adapter.name}",
+                f"It was made for {adapter.base_model} with digest {adapter.base_digest}, but {settings.model} has digest {digest}",
+                "Set model and revision back, or start a new home: adapters belong to one base model",
+            )

@@ -1,0 +1,197 @@
+"""Every setting, once: defaults < `lorefeed.toml` in the home < environment (`LOREFEED_*`). Knows no registry and no torch.
+
+Names carry their units. Unknown keys are refused, and rules that join two settings name both. `lorefeed config` prints the result.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from platformdirs import user_data_path
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from daemon.errors import ConfigError
+
+CONFIG_FILE = "lorefeed.toml"
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Sources(Section):
+    interval_s: int = Field(900, ge=10, description="how often a feed is polled unless it says otherwise, in seconds")
+    folder_interval_s: int = Field(60, ge=1, description="how often a folder is rescanned beside the prompt events, in seconds")
+    body_limit_bytes: int = Field(10 * 2**20, ge=1024, description="largest feed or file that is read, after decompression")
+    connect_timeout_s: float = Field(10, gt=0, description="to reach a server")
+    read_timeout_s: float = Field(20, gt=0, description="between two pieces of an answer")
+    total_timeout_s: float = Field(60, gt=0, description="for a whole answer")
+    allow_private: tuple[str, ...] = Field(
+        (), description="networks (CIDR) and host names that feeds may point to although they are not public"
+    )
+
+
+class Extract(Section):
+    min_score: float = Field(0.5, ge=0, le=1, description="definitions that the rules are less sure of are not taken")
+    max_chars: int = Field(1200, ge=50, description="longest definition that is taken")
+
+
+class Novelty(Section):
+    threshold: float = Field(
+        0.25, ge=0, description="nats a token that the definition must change in the model's own text to be worth learning"
+    )
+
+
+class Elicit(Section):
+    samples: int = Field(8, ge=1, description="runs of text and conversations drawn per definition")
+    endpoint: str | None = Field(None, description="OpenAI-compatible URL whose model writes the transfer set; the model itself when empty")
+    endpoint_model: str | None = Field(None, description="model name at the endpoint")
+    endpoint_key: SecretStr | None = Field(None, description="API key of the endpoint")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.endpoint is None) != (self.endpoint_model is None):
+            raise ValueError("elicit.endpoint and elicit.endpoint_model must both be given, or neither")
+        return self
+
+
+class Learn(Section):
+    method: Literal["context"] = Field(
+        "context", description="how definitions go into the weights: context distillation (arXiv 2306.09306)"
+    )
+    rank: Literal[8, 16, 32, 64, 128] = Field(16, description="rank of the adapters; the engine must allow it")
+    learning_rate: float = Field(2e-3, gt=0, lt=1, description="peak learning rate of the adapter's weights")
+    batch: int = Field(16, ge=1, description="examples a step")
+    passes: float = Field(6.0, gt=0, description="visits to each example")
+    steps_min: int = Field(40, ge=1, description="fewest steps")
+    steps_max: int = Field(400, ge=1, description="most steps")
+    replay_batch: int = Field(16, ge=0, description="rows of the base's own text beside each step's examples")
+    replay_weight: float = Field(1.0, ge=0, description="how strongly the adapter is held to the base on them")
+    rehearsal: int = Field(12, ge=0, description="examples of each earlier definition of the topic that are learnt along")
+    definitions_max: int = Field(60, ge=1, description="most new definitions in one adapter; the rest waits for the next")
+    gentler: float = Field(0.4, gt=0, lt=1, description="factor on the learning rate for the one more try after a refusal")
+    settle_s: float = Field(2.0, ge=0, description="wait this long after the last new definition, so that a feed is learnt as one")
+    timeout_s: float = Field(3600, gt=0, description="longest that one request to the learning worker may take")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.steps_min > self.steps_max:
+            raise ValueError(f"learn.steps_min ({self.steps_min}) is more than learn.steps_max ({self.steps_max})")
+        return self
+
+
+class Check(Section):
+    learned_min: float = Field(0.5, ge=0, le=1, description="least share of the in-context gain that must be in the weights")
+    kept_min: float = Field(
+        0.9, ge=0, le=1, description="least share of the answers that the version before it had right and this one still has"
+    )
+    local_kl_max: float = Field(0.05, ge=0, description="nats a token that unrelated text may move, as the alias serves it")
+    known_drop_max: float = Field(0.03, ge=0, le=1, description="share of known answers that may be lost, as the alias serves it")
+    skills_drop_max: float = Field(0.02, ge=0, le=1, description="share of skill answers that may be lost, as the alias serves it")
+    pinned_kl_max: float = Field(
+        2.0, ge=0, description="nats a token that unrelated text may move with the adapter pinned: beyond it the model is broken"
+    )
+
+
+class Engine(Section):
+    kind: Literal["embedded", "vllm"] = Field("embedded", description="what computes tokens")
+    host: str = Field("127.0.0.1", description="address the engine listens on")
+    port: int = Field(8091, ge=1, le=65535, description="port the engine listens on")
+    url: str | None = Field(None, description="address of an engine that somebody else starts; overrides host and port")
+    max_resident: int = Field(8, ge=1, description="adapters held in memory at one time")
+
+    @property
+    def address(self) -> str:
+        return (self.url or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+class Gateway(Section):
+    host: str = Field("127.0.0.1", description="address the gateway listens on")
+    port: int = Field(8090, ge=1, le=65535, description="port the gateway listens on")
+    api_key: SecretStr | None = Field(None, description="key that clients must send as 'Authorization: Bearer KEY'")
+    upstream_timeout_s: float = Field(120, gt=0, description="longest wait for the engine")
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if self.host not in LOOPBACK and self.api_key is None:
+            raise ValueError(f"gateway.host is {self.host}, which others can reach: gateway.api_key must be set too")
+        return self
+
+
+class Daemon(Section):
+    tick_s: float = Field(1.0, gt=0, description="how often is asked what is due")
+    reconcile_s: float = Field(15.0, gt=0, description="how often the engine's adapters are made equal to the registry's")
+    lease_s: float = Field(60.0, ge=5, description="how long a job is held without a sign of life before another worker takes it")
+    log_format: Literal["text", "json"] = Field("text", description="log lines for people or for machines")
+
+
+class Settings(BaseSettings):
+    """All of it, frozen."""
+
+    model_config = SettingsConfigDict(env_prefix="LOREFEED_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    home: Path = Field(description="the directory that holds all state")
+    model: str = Field("embedded", description="'embedded', a folder, or the id of any Hugging Face causal language model")
+    revision: str | None = Field(None, description="revision of a Hugging Face model; pin it")
+    sources: Sources = Sources()
+    extract: Extract = Extract()
+    novelty: Novelty = Novelty()
+    elicit: Elicit = Elicit()
+    learn: Learn = Learn()
+    check: Check = Check()
+    engine: Engine = Engine()
+    gateway: Gateway = Gateway()
+    daemon: Daemon = Daemon()
+
+    @property
+    def served_name(self) -> str:
+        """The base model's name towards clients."""
+        return "lorefeed-embedded" if self.model == "embedded" else self.model
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # the file's values arrive as init values, and the environment wins over the file
+        return env_settings, init_settings
+
+
+def find_home(given: Path | None) -> Path:
+    """`--home`, else `$LOREFEED_HOME`, else the user's data directory."""
+    chosen = given or (Path(os.environ["LOREFEED_HOME"]) if os.environ.get("LOREFEED_HOME") else user_data_path("lorefeed"))
+    return chosen.expanduser().resolve()
+
+
+def load_settings(home: Path, **overrides: Any) -> Settings:
+    """Settings of a home. Raises ConfigError that names the file, the key and the reason. A home given wins over $LOREFEED_HOME."""
+    file = home / CONFIG_FILE
+    written: dict[str, Any] = {}
+    if file.exists():
+        try:
+            written = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as err:
+            raise ConfigError(f"{file} is not valid TOML: {err}", hint=f"Correct {file}, or remove it to go back to the defaults.") from err
+    try:
+        settings = Settings(**{**written, "home": home, **overrides})
+    except ValidationError as err:
+        raise ConfigError(_sentence(err, file), hint="See all settings and their meaning: lorefeed config --explain") from err
+    return settings if settings.home == home else settings.model_copy(update={"home": home})
+
+
+def _sentence(err: ValidationError, file: Path) -> str:
+    reasons = []
+    for each in err.errors():
+        key = ".".join(str(part) for part in each["loc"]) or "settings"
+        if each["type"] == "extra_forbidden":
+            reasons.append(f"unknown key {key!r}")
+        else:
+            reasons.append(f"{key}: {each['msg'].removeprefix('Value error, ')}")
+    return f"The configuration ({file} and LOREFEED_* variables) cannot be used: {'; '.join(reasons)}."

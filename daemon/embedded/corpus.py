@@ -1,0 +1,115 @@
+"""The real half of the embedded model's training text: public-domain English, sampled by kind rather than by size.
+
+Reads `<source>.jsonl.xz` files (id, source, title, text), cuts them to pieces that fit a training row, and makes definition -> continuation
+documents out of reference articles. Knows no tokens and no tensors.
+"""
+
+import json
+import lzma
+import random
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.embedded.world import invented_name
+
+PIECE_CHARS = 1000  # about one training row of 256 tokens
+REFERENCE = ("bibdict_easton", "bibdict_schaff", "bibdict_smith", "cia_factbook", "eb1911", "state_dept_history")
+MODERN = ("gov_18f", "gov_digitalgov", "peps_pd", "rustsec_cc0", "cia_factbook", "state_dept_history")
+NOVELS = ("books", "books_classic")
+NOVELS_KEPT = 0.15  # they are two thirds of the text; a seventh of them is more than training ever reads
+
+# Shares of the real text by document. Most of it is what a reader of feeds meets: entries that define, and factual prose.
+SHARES: dict[str, float] = {"articles": 0.40, "reference": 0.12, "modern": 0.26, "webster": 0.06, "addresses": 0.04, "novels": 0.12}
+
+_SENTENCE_END = re.compile(r"(?<=[.!?])[\"']?\s+(?=[A-Z\"'(])")
+
+
+@dataclass(frozen=True, slots=True)
+class Article:
+    title: str
+    text: str
+
+
+def read(folder: Path, source: str, rng: random.Random | None = None) -> list[Article]:
+    """All articles of one source; with a generator, the kept share of the novels."""
+    with lzma.open(folder / f"{source}.jsonl.xz", "rt", encoding="utf-8") as lines:
+        return [
+            Article(row["title"], row["text"]) for line in lines if rng is None or rng.random() < NOVELS_KEPT for row in (json.loads(line),)
+        ]
+
+
+def sentences(text: str) -> list[str]:
+    return [s.strip() for paragraph in text.split("\n\n") for s in _SENTENCE_END.split(paragraph) if s.strip()]
+
+
+class Corpus:
+    """Public-domain text in memory, drawn from without end."""
+
+    def __init__(self, folder: Path) -> None:
+        keep = random.Random(7)
+        sources = {s: read(folder, s) for s in dict.fromkeys((*REFERENCE, *MODERN, "webster1913", "us_presidential_addresses"))}
+        self._pools: dict[str, list[Article]] = {
+            "reference": [a for s in REFERENCE for a in sources[s]],
+            "modern": [a for s in MODERN for a in sources[s]],
+            "webster": sources["webster1913"],
+            "addresses": sources["us_presidential_addresses"],
+            "novels": [a for s in NOVELS for a in read(folder, s, keep)],
+        }
+        self._defining = [found for a in (*self._pools["reference"], *self._pools["modern"]) if (found := _defining_article(a))]
+
+    def kept_back(self) -> list[str]:
+        """Every pool's last articles, which `documents` never draws: for bits per byte on unseen text."""
+        return [a.text for pool in self._pools.values() for a in pool[-_KEPT_BACK:]]
+
+    def documents(self, rng: random.Random) -> Iterator[str]:
+        makers: dict[str, Callable[[random.Random], str]] = {"articles": self._article}
+        while True:
+            kind = rng.choices(tuple(SHARES), tuple(SHARES.values()))[0]
+            yield makers[kind](rng) if kind in makers else _piece(rng.choice(self._pools[kind][:-_KEPT_BACK]).text, rng)
+
+    def _article(self, rng: random.Random) -> str:
+        """A definition, then later sentences of the same article, those that mention the entity where there are enough; half of them under an
+        invented name, so that what the definition says has to be read rather than remembered."""
+        found = rng.choice(self._defining[:-_KEPT_BACK])
+        count = min(len(found.mentions), rng.randint(2, 6))
+        chosen = [found.mentions[i] for i in sorted(rng.sample(range(len(found.mentions)), count))]
+        text = " ".join((found.definition, *chosen))
+        if rng.random() < 0.5:
+            text = re.sub(rf"\b{re.escape(found.name)}\b", invented_name(rng, words=len(found.name.split())), text)
+        if rng.random() < 0.15:  # said again: reading is also noticing that one has read it before
+            text += " " + " ".join(rng.sample((found.definition, *chosen), 2))
+        return text
+
+
+_KEPT_BACK = 12
+
+
+@dataclass(frozen=True, slots=True)
+class _Defining:
+    name: str
+    definition: str
+    mentions: tuple[str, ...]
+
+
+def _defining_article(article: Article) -> _Defining | None:
+    """An article whose first sentence names its title, and that goes on from there."""
+    said = sentences(article.text)
+    name = re.split(r"[,(#—]", article.title)[0].strip()
+    key = name.split()[-1] if name else ""
+    if len(key) < 3 or len(said) < 3 or key not in said[0] or len(said[0]) > 500:
+        return None
+    later = [s for s in said[1:] if 30 < len(s) < 400]
+    mentions = tuple(s for s in later if key in s) if sum(key in s for s in later) >= 3 else tuple(later)
+    return _Defining(name if name in article.text else key, said[0], mentions) if len(mentions) >= 2 else None
+
+
+def _piece(text: str, rng: random.Random) -> str:
+    """A run of whole sentences that fills a row, starting anywhere."""
+    if len(text) <= PIECE_CHARS:
+        return text
+    start = rng.randrange(max(1, len(text) - PIECE_CHARS))
+    boundary = _SENTENCE_END.search(text, start, start + 400)
+    start = boundary.end() if boundary else start
+    return text[start : start + PIECE_CHARS + 200]

@@ -1,0 +1,228 @@
+"""What each kind of job is: how it is asked for, what it does, and how long to wait after an error.
+
+When a job is due is decided in scheduler.py; holding it, and what becomes of it, is in runner.py.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from daemon.config import Settings
+from daemon.errors import BaseChanged, ConfigError, DaemonError, NothingWaiting, Stopped, WorkerFailed
+from daemon.pipeline import learn_topic
+from daemon.serving.client import EngineClient
+from daemon.serving.errors import AdapterNotResident, AdapterRefused, EngineDown, EngineFailed, ServingError
+from daemon.serving.reconcile import load_verified, reconcile
+from daemon.serving.settings import ReconcileSettings
+from daemon.stages.extract import extract
+from daemon.stages.ingest import poll_feed
+from daemon.stages.report import StageReport
+from daemon.teacher import Progress
+from daemon.warm import Teachers
+from registry import (
+    Adapter,
+    ArtifactNotWritten,
+    Definition,
+    DefinitionState,
+    DocumentState,
+    FeedState,
+    Job,
+    NotThere,
+    Registry,
+    RegistryBusy,
+    RegistryError,
+    RegistryNotWritten,
+)
+from sources import SourceError, backoff_s
+
+log = logging.getLogger(__name__)
+
+POLL, EXTRACT, LEARN, RECONCILE = "poll", "extract", "learn", "reconcile"
+LOOKED_AT = 100  # unread documents that are told apart: more only say that there is work
+PLAIN_ERRORS = (DaemonError, RegistryError, ServingError, SourceError)
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a handler gets: the job, and everything it may use. `stop` is set when the service shuts down."""
+
+    registry: Registry
+    settings: Settings
+    job: Job
+    progress: Progress
+    stop: threading.Event
+    teachers: Teachers
+
+
+Handler = Callable[[Work], Json]
+Handlers = Mapping[str, Handler]
+
+
+# Asking for a job
+
+
+def key_of(kind: str, name: str = "all") -> str:
+    """Names the thing that a job is about. The queue holds one unfinished job a key, whatever its kind, so the kind is part of it."""
+    return f"{kind}:{name}"
+
+
+def enqueue_poll(registry: Registry, feed: str) -> Job | None:
+    return registry.write.enqueue(POLL, key=key_of(POLL, feed), payload={"feed": feed})
+
+
+def enqueue_extract(registry: Registry) -> Job | None:
+    return registry.write.enqueue(EXTRACT, key=key_of(EXTRACT), payload={"pending": pending_documents(registry)})
+
+
+def enqueue_learn(registry: Registry, topic: str) -> Job | None:
+    ids = [d.id for d in pending_definitions(registry, topic)]
+    return registry.write.enqueue(LEARN, key=key_of(LEARN, topic), payload={"topic": topic, "pending": ids})
+
+
+def enqueue_reconcile(registry: Registry) -> Job | None:
+    return registry.write.enqueue(RECONCILE, key=key_of(RECONCILE, "engine"), payload={})
+
+
+def pending_documents(registry: Registry) -> list[int]:
+    """The oldest documents that nobody has read."""
+    return [d.id for d in registry.read.documents(state=DocumentState.NEW, limit=LOOKED_AT)]
+
+
+def pending_definitions(registry: Registry, topic: str | None = None) -> list[Definition]:
+    """What learning has still to look at or to take."""
+    states = (DefinitionState.FOUND, DefinitionState.WAITING)
+    return [d for state in states for d in registry.read.definitions(topic=topic, state=state)]
+
+
+# What each kind does
+
+
+def do_poll(work: Work) -> Json:
+    """Polls one feed. That it could not be read is a value on its row; only a crash of our own is a failed job, and rests the feed too."""
+    name = str(work.job.payload["feed"])
+    try:
+        feed = work.registry.read.feed(name)
+    except NotThere:
+        return {"note": f"Feed {name} was removed meanwhile"}
+    if feed.state is not FeedState.ACTIVE:
+        return {"note": f"Feed {name} is {feed.state.value}"}
+    try:
+        return _told(poll_feed(work.registry, feed, work.settings, now=datetime.now(UTC)))
+    except (RegistryError, Stopped):
+        raise
+    except Exception as err:
+        rest_feed(work.registry, name, error=describe(err))
+        raise
+
+
+def do_extract(work: Work) -> Json:
+    return _told(extract(work.registry, work.settings))
+
+
+def do_learn(work: Work) -> Json:
+    """One topic's round of learning, with a worker process of its own."""
+    topic = str(work.job.payload["topic"])
+    with work.teachers.take(work.progress) as teacher, engine_client(work.settings) as client:
+
+        def load_problem(adapter: Adapter) -> str | None:
+            return try_in_engine(work.registry, client, adapter, settings=work.settings)
+
+        def bring_in() -> None:
+            reconcile_engine(work.registry, client, settings=work.settings)
+
+        try:
+            report = learn_topic(
+                work.registry,
+                teacher,
+                work.settings,
+                topic,
+                progress=work.progress,
+                reconcile=bring_in,
+                load_problem=load_problem,
+            )
+        except NothingWaiting as err:
+            return {"topic": topic, "note": str(err)}
+    return asdict(report)
+
+
+def do_reconcile(work: Work) -> Json:
+    with engine_client(work.settings) as client:
+        return reconcile_engine(work.registry, client, settings=work.settings)
+
+
+HANDLERS: Handlers = {POLL: do_poll, EXTRACT: do_extract, LEARN: do_learn, RECONCILE: do_reconcile}
+
+
+def engine_client(settings: Settings) -> EngineClient:
+    return EngineClient(settings.engine.address)
+
+
+def reconcile_engine(registry: Registry, client: EngineClient, *, settings: Settings) -> Json:
+    """Makes the engine equal to the registry. An engine that is away is no failure: it is asked again soon, and heals when it returns."""
+    try:
+        report = reconcile(registry, client, settings=ReconcileSettings(base_name=settings.served_name))
+    except ServingError as err:
+        level = logging.DEBUG if isinstance(err, EngineDown) else logging.WARNING
+        log.log(level, "The engine was not reconciled: %s", err, extra={"action": "not_reconciled"})
+        return {"problems": [describe(err)]}
+    return {"loaded": list(report.loaded), "unloaded": list(report.unloaded), "kept": len(report.kept), "problems": list(report.problems)}
+
+
+def try_in_engine(registry: Registry, client: EngineClient, adapter: Adapter, *, settings: Settings) -> str | None:
+    """Why the engine does not take this adapter; None if it does, or if no engine can be asked. Reconcile unloads what is refused."""
+    try:
+        load_verified(registry, client, adapter, settings=ReconcileSettings(base_name=settings.served_name))
+    except EngineDown:
+        return None
+    except (AdapterRefused, AdapterNotResident, EngineFailed) as err:
+        return str(err)
+    return None
+
+
+def _told(report: StageReport) -> Json:
+    return {"stage": report.stage, "counts": dict(report.counts), "problems": list(report.problems)}
+
+
+def rest_feed(registry: Registry, name: str, *, error: str) -> None:
+    """A feed whose poll broke the program waits like one that cannot be reached; else it would be due again at once, for ever."""
+    feed = registry.read.feed(name)
+    wait_s = backoff_s(feed.error_count + 1, feed.interval_s)
+    registry.write.record_poll_failure(feed.id, error=error, next_check_at=datetime.now(UTC) + timedelta(seconds=wait_s))
+
+
+# What becomes of a job
+
+
+def retry_delay_s(error: BaseException, attempt: int) -> float | None:
+    """How long to wait before the next try after the `attempt`-th one failed, or None if trying again cannot help."""
+    doubled = 2.0 ** min(max(attempt - 1, 0), 10)
+    match error:
+        case RegistryBusy():
+            return 2.0 * doubled
+        case RegistryNotWritten() | ArtifactNotWritten():
+            return 60.0 * doubled  # a full disk: somebody has to make room
+        case BaseChanged() | ConfigError() | NothingWaiting():
+            return None
+        case WorkerFailed():
+            return 10.0 * doubled
+        case RegistryError():
+            return None  # a state that does not allow it, a damaged or newer file: it will say the same again
+        case EngineFailed():
+            return 15.0 * doubled
+        case ServingError() | OSError() | MemoryError():
+            return 30.0 * doubled
+        case _:
+            return 30.0 if attempt <= 1 else None  # a fault of ours: once more, in case it was the moment
+
+
+def describe(error: BaseException) -> str:
+    """The error as it stands on a row: what happened, and what to try."""
+    if not isinstance(error, PLAIN_ERRORS):
+        return f"{type(error).__name__}: {error}"
+    message = str(error).strip()
+    return f"{message if message.endswith(('.', '!', '?')) else message + '.'} Try: {error.hint}"

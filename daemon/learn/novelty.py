@@ -1,0 +1,58 @@
+"""How much of a definition the model has still to learn: the same number that distillation then drives down.
+
+The KL between the model with the definition in its context and the served model without it, on what the model itself says and answers about the
+entity when it has the definition. Near zero: it would say the same anyway, so the definition is known. Knows no thresholds.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from daemon.learn import data
+from daemon.learn.batches import by_length, hidden_states, logits_at
+from daemon.learn.data import PLAIN_FORM, Encoded, Example
+from daemon.learn.elicit import ElicitPlan, Told, elicit
+from daemon.learn.losses import forward_kl
+from daemon.learn.models import Base, using
+
+
+def novelty(base: Base, told: Sequence[Told], plan: ElicitPlan, *, adapter: str | None = None) -> dict[int, float]:
+    """Mean KL in nats a token, by definition id. With an adapter, what it has learnt already counts as known.
+
+    Measured on a small sample of its own; where the model never names the entity, on the definition's own words.
+    """
+    said = elicit(base, told, replace(plan, samples=4, turns=1, seed=plan.seed + 7))
+    return {t.id: _mean_kl(base, said[t.id] or [Example(t.entity, t.definition, PLAIN_FORM, "", t.definition)], adapter) for t in told}
+
+
+@torch.no_grad()
+def _mean_kl(base: Base, examples: Sequence[Example], adapter: str | None) -> float:
+    encoded = [e for e in (_fitted(base, data.encode(base.tokenizer, each)) for each in examples) if e.supervised]
+    per_example: list[float] = []
+    for group in by_length([e.teacher for e in encoded], tokens=8192):
+        batch = [encoded[i] for i in group]
+        with using(base, None):
+            teacher = _at(base, [e.teacher for e in batch], batch)
+        with using(base, adapter):
+            student = _at(base, [e.student for e in batch], batch)
+        counts = [len(e.supervised) for e in batch]
+        per_example += [float(part.mean()) for part in forward_kl(teacher, student).split(counts)]
+    return sum(per_example) / len(per_example) if per_example else 0.0
+
+
+def _fitted(base: Base, e: Encoded) -> Encoded:
+    """Without the positions that lie beyond the model's context."""
+    room = base.context - (len(e.teacher) - len(e.text))
+    return (
+        e
+        if len(e.text) <= room
+        else Encoded(e.student[: base.context], e.teacher[: base.context], e.text[:room], tuple(i for i in e.supervised if i < room))
+    )
+
+
+def _at(base: Base, rows: Sequence[tuple[int, ...]], batch: Sequence[Encoded]) -> torch.Tensor:
+    states = hidden_states(base, rows)
+    row = torch.tensor([b for b, e in enumerate(batch) for _ in e.supervised], device=base.device)
+    at = torch.tensor([len(r) - len(e.text) + i - 1 for r, e in zip(rows, batch, strict=True) for i in e.supervised], device=base.device)
+    return logits_at(base, states, row, at)

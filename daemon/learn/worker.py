@@ -1,0 +1,253 @@
+"""The learning worker: a process of its own that holds torch, the base model and, while it runs, the device.
+
+Reads one JSON request a line from standard input and writes JSON lines to standard output: any number of `{"progress": ..., "text": ...}`, then
+`{"result": ...}` or `{"error": {...}}`. Ends when its input ends. Knows folders and tensors; the registry belongs to whoever asks.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TextIO
+
+from daemon.learn import elicit as eliciting
+from daemon.learn import replay, score
+from daemon.learn.data import Example
+from daemon.learn.elicit import ElicitPlan, Told
+from daemon.learn.errors import LearnError, NotFinite, TooLong
+from daemon.learn.models import Base, drop_adapter, load_adapter, load_base, new_adapter, save_adapter, trainable, using
+from daemon.learn.novelty import novelty
+from daemon.learn.train import TrainPlan, distillation_targets, replay_targets, train
+
+Json = dict[str, Any]
+Progress = Callable[[float, str], None]
+
+LEARNT, PREVIOUS = "learnt", "previous"
+
+
+class Worker:
+    """One base model and the requests that can be made of it. Each public method is a request of the same name."""
+
+    def __init__(self, base: Base, cache: Path) -> None:
+        self._base, self._cache = base, cache
+        self._replay: tuple[list[list[int]], list[list[int]]] | None = None
+
+    def hello(self, request: Json, progress: Progress) -> Json:
+        return {"model": self._base.name, "base_digest": self._base.digest, "context": self._base.context, "device": str(self._base.device)}
+
+    def novelty(self, request: Json, progress: Progress) -> Json:
+        """Novelty by definition id; a definition that the model cannot take is answered with the reason instead."""
+        fitting, too_long = self._fitting(_told(request["definitions"]))
+        with self._loaded(request.get("adapter")) as adapter:
+            found = novelty(self._base, fitting, ElicitPlan(**request.get("plan", {})), adapter=adapter)
+        return {"novelty": {str(id_): value for id_, value in found.items()}, "too_long": too_long}
+
+    def elicit(self, request: Json, progress: Progress) -> Json:
+        """Transfer sets and the probes held out of them, by definition id; a probe's target is the greedy answer with the definition in context."""
+        told = _told(request["definitions"])
+        plan = ElicitPlan(**request.get("plan", {}))
+        drawn = eliciting.elicit(self._base, told, plan)
+        progress(0.7, "choosing what to hold out")
+        return {"definitions": self._held_out(told, drawn, plan.seed), "generator": f"self:{self._base.digest[:12]}"}
+
+    def hold_out(self, request: Json, progress: Progress) -> Json:
+        """The same for examples that somebody else wrote."""
+        told = _told(request["definitions"])
+        drawn = {
+            t.id: [Example(t.entity, t.definition, e["form"], e["prompt"], e["text"]) for e in request["examples"][str(t.id)]] for t in told
+        }
+        return {"definitions": self._held_out(told, drawn, ElicitPlan(**request.get("plan", {})).seed)}
+
+    def learn(self, request: Json, progress: Progress) -> Json:
+        """Trains from the parent (or from nothing) and writes a PEFT folder to `out`."""
+        plan = TrainPlan(**request.get("plan", {}))
+        started = time.monotonic()
+        examples = [Example(**e) for e in request["examples"]]
+        drop_adapter(self._base, LEARNT)
+        progress(0.0, "reading with the definitions in context")
+        # the teacher first: the base is measured before any adapter of this request exists
+        targets = distillation_targets(self._base, examples, plan)
+        held = replay_targets(self._base, self._rows()[0], plan) if plan.replay_weight else []
+        if request.get("parent"):
+            load_adapter(self._base, LEARNT, Path(request["parent"]), trainable=True)
+        else:
+            new_adapter(self._base, LEARNT, rank=plan.rank, alpha=plan.alpha, seed=plan.seed)
+        report = train(self._base, targets, held, plan, progress)
+        if not all(bool(p.isfinite().all()) for p in trainable(self._base)):
+            raise NotFinite("A weight of the adapter is not a finite number after training.")
+        save_adapter(self._base, LEARNT, Path(request["out"]), base_name=request["base_name"])
+        drop_adapter(self._base, LEARNT)
+        return {
+            "steps": report.steps, "examples": report.examples, "first_loss": report.first_loss, "last_loss": report.last_loss,
+            "replay_loss": report.replay_loss, "seconds": time.monotonic() - started,
+        }  # fmt: skip
+
+    def check(self, request: Json, progress: Progress) -> Json:
+        """Asks every probe of the base, of the base with the definition in context, of the adapter and of the version before it."""
+        asks = [
+            score.Ask(p["prompt"], p["target"], p["chat"], p.get("context", ""), tuple(p.get("candidates", ()))) for p in request["probes"]
+        ]
+        measured: Json = {"base": self._measure(asks, None), "in_context": self._measure(asks, None, in_context=True)}
+        progress(0.4, f"asked the base {len(asks)} questions")
+        with self._loaded(request["adapter"]) as adapter:
+            measured["adapter"] = self._measure(asks, adapter)
+            progress(0.8, "asked the adapter")
+            _, held_out = self._rows()
+            far = score.distances(self._base, held_out, adapter=str(adapter))
+        if request.get("previous"):
+            with self._loaded(request["previous"], name=PREVIOUS) as previous:
+                measured["previous"] = self._measure(asks, previous)
+        return {
+            "measured": measured,
+            "local": [
+                {"text": text, "kl": d.kl, "same": d.same, "tokens": d.tokens} for text, d in zip(self._texts(held_out), far, strict=True)
+            ],
+            "finite": all(math.isfinite(d.kl) for d in far) and all(math.isfinite(m["nll"]) for m in measured["adapter"]),
+        }
+
+    def ask(self, request: Json, progress: Progress) -> Json:
+        """Greedy answers to free questions, with an adapter or with a definition in context."""
+        asks = [score.Ask(a["prompt"], "", a.get("chat", True), a.get("context", "")) for a in request["asks"]]
+        with self._loaded(request.get("adapter")) as adapter:
+            return {"answers": score.answers(self._base, asks, adapter=adapter, in_context=bool(request.get("in_context")))}
+
+    def _held_out(self, told: list[Told], drawn: dict[int, list[Example]], seed: int) -> Json:
+        answer: Json = {}
+        for each in told:
+            taught, aside = eliciting.hold_out(drawn[each.id], share=0.25, at_most=4, seed=seed + each.id)
+            answer[str(each.id)] = {"examples": [_as_json(e) for e in taught], "probes": self._probes(aside)}
+        return answer
+
+    def _fitting(self, told: list[Told]) -> tuple[list[Told], dict[str, str]]:
+        fitting, too_long = [], {}
+        for each in told:
+            try:
+                eliciting.check_lengths(self._base, [each])
+                fitting.append(each)
+            except TooLong as err:
+                too_long[str(each.id)] = str(err)
+        return fitting, too_long
+
+    def _probes(self, aside: list[Example]) -> list[Json]:
+        asked = [(e.form, e.prompt, e.definition) for e in aside if e.form == "chat"]
+        targets = eliciting.greedy_answers(self._base, asked, new_tokens=score.ANSWER_TOKENS)
+        chats = [e for e in aside if e.form == "chat"]
+        probes = [{"kind": "paraphrase", "prompt": e.prompt, "target": t, "chat": True} for e, t in zip(chats, targets, strict=True) if t]
+        return [*{p["prompt"]: p for p in probes}.values(), *_cloze(e for e in aside if e.form == "plain")]
+
+    def _measure(self, asks: list[score.Ask], adapter: str | None, *, in_context: bool = False) -> list[Json]:
+        answers = score.answers(self._base, asks, adapter=adapter, in_context=in_context)
+        likely = score.likelihoods(self._base, asks, adapter=adapter, in_context=in_context)
+        return [
+            {"answer": a, "right": score.says(a, ask.target), "nll": one.nll, "tokens": one.tokens}
+            for ask, a, one in zip(asks, answers, likely, strict=True)
+        ]
+
+    def _texts(self, rows: list[list[int]]) -> list[str]:
+        return [str(self._base.tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
+
+    def _rows(self) -> tuple[list[list[int]], list[list[int]]]:
+        if self._replay is None:
+            self._replay = replay.split(replay.replay_rows(self._base, self._cache))
+        return self._replay
+
+    def _loaded(self, folder: str | None, *, name: str = LEARNT) -> "_Loaded":
+        return _Loaded(self._base, folder, name)
+
+
+class _Loaded:
+    """An adapter for the length of a `with`, or none."""
+
+    def __init__(self, base: Base, folder: str | None, name: str) -> None:
+        self._base, self._folder, self._name = base, folder, name
+
+    def __enter__(self) -> str | None:
+        if self._folder is None:
+            return None
+        drop_adapter(self._base, self._name)
+        load_adapter(self._base, self._name, Path(self._folder))
+        with using(self._base, self._name):
+            return self._name
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            drop_adapter(self._base, self._name)
+
+
+def _told(rows: list[Json]) -> list[Told]:
+    return [Told(int(r["id"]), r["entity"], r["definition"]) for r in rows]
+
+
+def _as_json(e: Example) -> Json:
+    return {"form": e.form, "prompt": e.prompt, "text": e.text}
+
+
+def _cloze(plain: Iterable[Example]) -> list[Json]:
+    """Held-out sentences as left context and their last word(s) as target."""
+    probes = []
+    for e in plain:
+        words = e.text.rstrip(".!?").split()
+        if len(words) >= 5:
+            probes.append({"kind": "direct", "prompt": " ".join(words[:-1]), "target": words[-1], "chat": False})
+    return probes
+
+
+def serve(worker: Worker, requests: TextIO, answers: TextIO) -> None:
+    def send(message: Json) -> None:
+        answers.write(json.dumps(message) + "\n")
+        answers.flush()
+
+    def progress(fraction: float, text: str) -> None:
+        send({"progress": round(fraction, 4), "text": text})
+
+    for line in requests:
+        request = json.loads(line)
+        try:
+            send({"result": getattr(worker, _allowed(request["op"]))(request, progress)})
+        except LearnError as err:
+            send({"error": {"kind": type(err).__name__, "message": str(err), "hint": err.hint}})
+        except (MemoryError, RuntimeError, OSError) as err:
+            send(
+                {
+                    "error": {
+                        "kind": type(err).__name__,
+                        "message": f"{type(err).__name__}: {err}",
+                        "hint": "See the daemon's log for the job.",
+                    }
+                }
+            )
+
+
+_REQUESTS = frozenset({"hello", "novelty", "elicit", "hold_out", "learn", "check", "ask"})
+
+
+def _allowed(op: str) -> str:
+    if op not in _REQUESTS:
+        raise LearnError(f"The learning worker knows no request {op!r}.", hint=f"One of: {', '.join(sorted(_REQUESTS))}.")
+    return op
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--revision")
+    parser.add_argument("--cache", type=Path, required=True)
+    args = parser.parse_args()
+    # libraries print where they like; only answers may go to the pipe
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    try:
+        base = load_base(args.model, revision=args.revision)
+    except LearnError as err:
+        answers.write(json.dumps({"error": {"kind": type(err).__name__, "message": str(err), "hint": err.hint}}) + "\n")
+        answers.flush()
+        raise SystemExit(1) from err
+    serve(Worker(base, args.cache), sys.stdin, answers)
+
+
+if __name__ == "__main__":
+    main()

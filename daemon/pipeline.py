@@ -1,0 +1,144 @@
+"""The whole flow, in order: what arrives is ingested and extracted; what is new in a topic is elicited, distilled, checked, promoted, reconciled.
+
+Each step asks the registry what there is to do, so the flow goes on where a kill left it, and does nothing the second time.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from daemon.config import Settings
+from daemon.stages.base import serving_adapter
+from daemon.stages.check import check
+from daemon.stages.distill import distill, with_transfer_set
+from daemon.stages.elicit import elicit
+from daemon.stages.extract import extract
+from daemon.stages.ingest import ingest
+from daemon.stages.novelty import assess
+from daemon.stages.promote import promote
+from daemon.stages.report import StageReport
+from daemon.teacher import Progress, Teacher, silent
+from registry import Adapter, CheckRun, Definition, Registry
+
+log = logging.getLogger(__name__)
+
+TRIES = 2  # the second one is gentler
+
+LoadProblem = Callable[[Adapter], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class LearnReport:
+    """What one round of learning came to. `attempts` are the versions made, `reasons` why the last one was refused."""
+
+    topic: str
+    adapter: str | None = None
+    verdict: str | None = None
+    reasons: tuple[str, ...] = ()
+    known: int = 0
+    review: int = 0
+    learned: int = 0
+    released: bool = False
+    attempts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LearnPlan:
+    """What the next learning would take: definitions to be judged for novelty, those that wait, those an operator must decide."""
+
+    topic: str
+    found: tuple[Definition, ...]
+    waiting: tuple[Definition, ...]
+    review: tuple[Definition, ...]
+    rehearsed: int
+
+
+def take_in(registry: Registry, settings: Settings, *, now: datetime) -> list[StageReport]:
+    """Feeds to definitions."""
+    return [ingest(registry, settings, now=now), extract(registry, settings)]
+
+
+def learn_topic(
+    registry: Registry,
+    teacher: Teacher,
+    settings: Settings,
+    topic: str,
+    *,
+    progress: Progress = silent,
+    actor: str = "daemon",
+    reconcile: Callable[[], None] = lambda: None,
+    load_problem: LoadProblem = lambda _: None,
+) -> LearnReport:
+    """Definitions to a released version, or to a refusal with its reasons."""
+    _settle_unfinished(registry, teacher, settings, topic, actor=actor, load_problem=load_problem)
+    teacher.progress = _within(progress, 0.0, 0.1)
+    judged = assess(registry, teacher, settings, topic)
+    teacher.progress = _within(progress, 0.1, 0.3)
+    elicit(registry, teacher, settings, topic)
+    report = LearnReport(topic, known=judged.counts.get("known", 0), review=judged.counts.get("review", 0))
+    attempts: list[str] = []
+    while waiting := with_transfer_set(registry, registry.read.definitions(topic=topic, state="waiting")):
+        tried = _refusals(registry, topic, {d.id for d in waiting})
+        if tried >= TRIES:
+            return _give_up(registry, report, waiting, tuple(attempts), actor=actor)
+        teacher.progress = _within(progress, 0.3, 0.8)
+        adapter = distill(registry, teacher, settings, topic, gentler=tried > 0)
+        attempts.append(adapter.name)
+        teacher.progress = _within(progress, 0.8, 1.0)
+        run = check(registry, teacher, settings, adapter.name, load_problem=load_problem)
+        if run.verdict == "passed":
+            promote(registry, adapter.name, actor=actor)
+            reconcile()
+            learned = report.learned + len(adapter.definitions)
+            report = LearnReport(topic, adapter.name, "passed", (), report.known, report.review, learned, True, tuple(attempts))
+    return report
+
+
+def check_adapter(
+    registry: Registry, teacher: Teacher, settings: Settings, name: str, *, load_problem: LoadProblem = lambda _: None
+) -> CheckRun:
+    """Measures a version again, whatever its state; only a version that awaits its verdict changes state."""
+    return check(registry, teacher, settings, name, load_problem=load_problem)
+
+
+def plan_topic(registry: Registry, topic: str) -> LearnPlan:
+    by_state = {state: tuple(registry.read.definitions(topic=topic, state=state)) for state in ("found", "waiting", "review")}
+    return LearnPlan(topic, by_state["found"], by_state["waiting"], by_state["review"], len(registry.read.live_definitions(topic)))
+
+
+def _settle_unfinished(
+    registry: Registry, teacher: Teacher, settings: Settings, topic: str, *, actor: str, load_problem: LoadProblem
+) -> None:
+    """A version that a killed daemon left between training and release is judged, and released if it is still the newest."""
+    for adapter in reversed(registry.read.adapters(topic)):
+        if adapter.state == "checking":
+            check(registry, teacher, settings, adapter.name, load_problem=load_problem)
+    newest = registry.read.latest_adapter(topic)
+    served = serving_adapter(registry, topic)
+    if newest is not None and newest.state == "passed" and newest.parent == (served.name if served else None):
+        promote(registry, newest.name, actor=actor, reason="finished after a restart")
+
+
+def _refusals(registry: Registry, topic: str, waiting: set[int]) -> int:
+    """How many versions with exactly these definitions, on top of the version now served, were refused already."""
+    served = serving_adapter(registry, topic)
+    parent = served.name if served else None
+    return sum(
+        a.state == "refused" and a.digest is not None and set(a.definitions) == waiting and a.parent == parent
+        for a in registry.read.adapters(topic)
+    )
+
+
+def _give_up(registry: Registry, report: LearnReport, waiting: list[Definition], attempts: tuple[str, ...], *, actor: str) -> LearnReport:
+    """The definitions are set aside with the last verdict's reasons, so that the next round is not spoilt by them too."""
+    last = next(a for a in registry.read.adapters(report.topic) if a.state == "refused" and a.digest is not None)
+    run = registry.read.newest_check(last.name)
+    reasons = run.reasons if run is not None else ()
+    registry.write.move_definitions([d.id for d in waiting], "refused", reason=f"{last.name} was refused: {' '.join(reasons)}", actor=actor)
+    log.warning("Refused %s: %s", last.name, " ".join(reasons), extra={"action": "refused", "adapter": last.name})
+    return LearnReport(report.topic, last.name, "refused", reasons, report.known, report.review, report.learned, report.released, attempts)
+
+
+def _within(progress: Progress, low: float, high: float) -> Progress:
+    return lambda fraction, text: progress(low + (high - low) * fraction, text)

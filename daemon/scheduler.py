@@ -1,0 +1,180 @@
+"""What is due, decided by the registry's columns at every tick. Enqueues jobs and does none; APScheduler's memory decides nothing."""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from daemon.config import Settings
+from daemon.jobs import (
+    EXTRACT,
+    LEARN,
+    POLL,
+    enqueue_extract,
+    enqueue_learn,
+    enqueue_poll,
+    enqueue_reconcile,
+    key_of,
+    pending_definitions,
+    pending_documents,
+)
+from daemon.watchers import Watchers
+from registry import Definition, Job, JobState, Registry, RegistryError
+
+log = logging.getLogger(__name__)
+
+TRIED_AGAIN_AFTER = timedelta(hours=1)  # work that failed for good or came to nothing, while nothing about it changes
+DONE_KEPT = timedelta(hours=6)  # rows of finished jobs; failed ones stay for a person to see
+PRUNE_EVERY_S = 600.0
+WARM_AHEAD_S = 30.0  # a worker that would wait longer than this only holds memory
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What one look at the registry found: the jobs it queued, and the topics that will be due when their definitions have settled."""
+
+    queued: tuple[Job, ...] = ()
+    settling: tuple[str, ...] = ()
+
+
+def enqueue_due(
+    registry: Registry, settings: Settings, now: datetime, *, settle_s: float | None = None, since: datetime | None = None
+) -> Due:
+    """Queues a job for every feed, document and topic that is due. What was tried before `since` counts as not tried."""
+    busy = {job.key for state in (JobState.QUEUED, JobState.RUNNING) for job in registry.read.jobs(state)}
+    jobs = [enqueue_poll(registry, feed.name) for feed in registry.read.feeds_due(now) if key_of(POLL, feed.name) not in busy]
+    history = _History(registry, since)
+    if key_of(EXTRACT) not in busy and (unread := pending_documents(registry)) and not history.rests(key_of(EXTRACT), set(unread), now):
+        jobs.append(enqueue_extract(registry))
+    settling = []
+    for topic, definitions in _by_topic(pending_definitions(registry)).items():
+        key = key_of(LEARN, topic)
+        if key in busy or history.rests(key, {d.id for d in definitions}, now):
+            continue
+        if _settled(definitions, now, settle_s=settings.learn.settle_s if settle_s is None else settle_s):
+            jobs.append(enqueue_learn(registry, topic))
+        else:
+            settling.append(topic)
+    return Due(tuple(job for job in jobs if job is not None), tuple(settling))
+
+
+def _by_topic(definitions: Sequence[Definition]) -> dict[str, list[Definition]]:
+    topics: dict[str, list[Definition]] = {}
+    for definition in definitions:
+        topics.setdefault(definition.topic, []).append(definition)
+    return topics
+
+
+def _settled(definitions: Sequence[Definition], now: datetime, *, settle_s: float) -> bool:
+    return max(d.created_at for d in definitions) <= now - timedelta(seconds=settle_s)
+
+
+class _History:
+    """The last end of each job, read when first asked for: most ticks have nothing to ask."""
+
+    def __init__(self, registry: Registry, since: datetime | None) -> None:
+        self._registry, self._since = registry, since
+        self._last: dict[str, Job] | None = None
+
+    def rests(self, key: str, pending: set[int], now: datetime) -> bool:
+        """Whether the last try at just this work failed or changed nothing, so that another one at once would only spin."""
+        last = self._ends().get(key)
+        if last is None or last.finished_at is None or now - last.finished_at >= TRIED_AGAIN_AFTER:
+            return False
+        if last.state is JobState.FAILED:
+            return pending <= set(last.payload.get("pending", ()))
+        result = last.result or {}
+        return not result.get("progressed", True) and pending <= set(result.get("left", ()))
+
+    def _ends(self) -> dict[str, Job]:
+        if self._last is None:
+            ended = [job for state in (JobState.DONE, JobState.FAILED) for job in self._registry.read.jobs(state) if self._counts(job)]
+            self._last = {job.key: job for job in sorted(ended, key=lambda job: (job.finished_at or job.created_at, job.id))}
+        return self._last
+
+    def _counts(self, job: Job) -> bool:
+        return self._since is None or (job.finished_at is not None and job.finished_at >= self._since)
+
+
+class Ticker:
+    """APScheduler's part: asks again and again. `ring` wakes the workers when there is a job; `warm` is called while definitions settle."""
+
+    def __init__(
+        self, registry: Registry, settings: Settings, *, ring: Callable[[], None], warm: Callable[[], None] = lambda: None
+    ) -> None:
+        self._registry, self._settings = registry, settings
+        self._ring, self._warm = ring, warm
+        self._started_at = datetime.now(UTC)
+        self._lock = threading.Lock()
+        self._changed: set[str] = set()
+        self._watchers = Watchers(self.folder_changed)
+        self._scheduler = BackgroundScheduler(timezone=UTC)
+        self.ticks = 0
+        "How often the registry was asked and answered; the watchdog wants to see it grow."
+
+    def start(self) -> None:
+        daemon = self._settings.daemon
+        for what, seconds in ((self.tick, daemon.tick_s), (self._reconcile, daemon.reconcile_s), (self._prune, PRUNE_EVERY_S)):
+            self._scheduler.add_job(
+                what, "interval", seconds=seconds, next_run_time=datetime.now(UTC), max_instances=1, coalesce=True, misfire_grace_time=None
+            )
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
+        self._watchers.close()
+
+    def tick(self) -> None:
+        """One look at everything. A registry that does not answer is said and asked again; the watchdog sees that no tick was counted."""
+        try:
+            self._watchers.follow(self._registry.read.feeds())
+            self.enqueue()
+        except RegistryError as err:
+            log.error("The registry does not answer: %s Try: %s", err, err.hint, extra={"action": "tick_failed"})
+            return
+        self.ticks += 1
+
+    def enqueue(self) -> None:
+        """Queues what is due now; workers call this after each job, since the end of one is often the beginning of the next."""
+        self._poll_changed()
+        due = enqueue_due(self._registry, self._settings, datetime.now(UTC), since=self._started_at)
+        soon = due.settling and self._settings.learn.settle_s <= WARM_AHEAD_S
+        if soon or any(job.kind == LEARN for job in due.queued):
+            self._warm()
+        if due.queued:
+            self._ring()
+
+    def folder_changed(self, feed: str) -> None:
+        """Called from a watcher's thread. What cannot be queued now, because that poll is running, is queued by a later tick."""
+        with self._lock:
+            self._changed.add(feed)
+        self._poll_changed()
+
+    def _poll_changed(self) -> None:
+        with self._lock:
+            changed = list(self._changed)
+        for feed in changed:
+            # A poll that is still queued will see the change; one that runs may have looked before it.
+            running = any(job.key == key_of(POLL, feed) for job in self._registry.read.jobs(JobState.RUNNING))
+            if not running:
+                with self._lock:
+                    self._changed.discard(feed)
+                if enqueue_poll(self._registry, feed) is not None:
+                    self._ring()
+
+    def _reconcile(self) -> None:
+        self._told(lambda: enqueue_reconcile(self._registry))
+
+    def _prune(self) -> None:
+        self._told(lambda: self._registry.write.prune_jobs(datetime.now(UTC) - DONE_KEPT))
+
+    def _told(self, what: Callable[[], object]) -> None:
+        try:
+            if what():
+                self._ring()
+        except RegistryError as err:
+            log.error("The registry does not answer: %s Try: %s", err, err.hint, extra={"action": "tick_failed"})

@@ -1,0 +1,21 @@
+"""What several stages ask: which version a topic serves, and whether it belongs to the loaded base model."""
+
+from daemon.config import Settings
+from daemon.errors import BaseChanged
+from daemon.teacher import Teacher
+from registry import Adapter, Registry
+
+
+def serving_adapter(registry: Registry, topic: str) -> Adapter | None:
+    """The version that the topic's own alias points at."""
+    alias = next((a for a in registry.read.aliases() if a.name == topic), None)
+    return registry.read.adapter(alias.adapter) if alias is not None and alias.adapter is not None else None
+
+
+def require_same_base(teacher: Teacher, adapter: Adapter | None, settings: Settings) -> None:
+    """Raises BaseChanged, naming both digests, where the adapter was made for another base than the one that is loaded."""
+    if adapter is not None and adapter.base_digest != teacher.base_digest:
+        raise BaseChanged(
+            f"{adapter.name} was made for {adapter.base_model} with digest {adapter.base_digest[:16]}, but {settings.model} now has digest"
+            f" {teacher.base_digest[:16]}."
+        )

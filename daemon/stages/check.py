@@ -1,0 +1,126 @@
+"""An adapter to a check run: asks the probes of base, adapter and the version now served, and records the verdict with every answer.
+
+What the numbers mean, and when they refuse, is in `verdict.py`.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from daemon.config import Settings
+from daemon.mentions import NameFinder, learnt_names
+from daemon.stages.base import require_same_base, serving_adapter
+from daemon.stages.verdict import Asked, Measure, judge
+from daemon.teacher import Teacher
+from registry import Adapter, CheckResult, CheckRun, Definition, NewCheckRun, Registry
+
+log = logging.getLogger(__name__)
+
+PROBES = Path(__file__).parents[1] / "probes"
+Json = dict[str, Any]
+
+
+def check(
+    registry: Registry,
+    teacher: Teacher,
+    settings: Settings,
+    adapter_name: str,
+    *,
+    load_problem: Callable[[Adapter], str | None] = lambda _: None,
+) -> CheckRun:
+    """Measures and judges one adapter, and records the run. `load_problem` says why the engine would not take it, or None."""
+    started = time.monotonic()
+    adapter = registry.read.adapter(adapter_name)
+    require_same_base(teacher, adapter, settings)
+    folder = registry.artifacts.verify(adapter)
+    previous = serving_adapter(registry, adapter.topic)
+    previous = None if previous is None or previous.name == adapter.name else previous
+    asked = _questions(registry, adapter, settings)
+    answer = teacher.check(
+        adapter=folder, previous=registry.artifacts.verify(previous) if previous else None, probes=[asdict(a) for a in asked]
+    )
+    finder = NameFinder(learnt_names(registry, adapter))
+    scope = _scope(registry, adapter.topic)
+    measures = judge(asked, answer, settings.check, named=lambda text: scope == "always" or finder.find(text) is not None)
+    if problem := load_problem(adapter):
+        measures.append(Measure("loads", 0.0, 1.0, True, 1, f"The engine does not take it: {problem}"))
+    reasons = tuple(m.reason for m in measures if m.reason)
+    run = registry.write.record_check(
+        adapter.name,
+        NewCheckRun(
+            digest=str(adapter.digest),
+            base_digest=adapter.base_digest,
+            verdict="refused" if reasons else "passed",
+            against=previous.name if previous else None,
+            reasons=reasons,
+            metrics={m.name: asdict(m) for m in measures},
+            duration_s=time.monotonic() - started,
+            recovered=next((m.value for m in measures if m.name == "learned"), None),
+        ),
+        _results(asked, answer),
+    )
+    log.info(
+        "%s %s", adapter.name, run.verdict, extra={"action": "checked", "adapter": adapter.name, "verdict": run.verdict, "reasons": reasons}
+    )
+    return run
+
+
+def standing_probes(model: str) -> list[Json]:
+    """The versioned probes that every adapter is asked: what the base knows and can do."""
+    file = PROBES / ("embedded-v1.jsonl" if model == "embedded" else "general-v1.jsonl")
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def _questions(registry: Registry, adapter: Adapter, settings: Settings) -> list[Asked]:
+    texts: dict[int, Definition] = {d.id: d for d in registry.read.definitions(ids=[*adapter.definitions, *adapter.rehearsed])}
+    own = [
+        Asked(
+            "learned" if p.definition_id in adapter.definitions else "kept",
+            p.kind,
+            p.prompt,
+            p.target,
+            p.chat,
+            texts[p.definition_id].text,
+            p.candidates,
+            p.definition_id,
+            p.id,
+        )
+        for p in registry.read.probes(list(texts))
+        if p.definition_id in texts
+    ]
+    standing = [
+        Asked("skills" if p["kind"] == "skill" else "known", p["kind"], p["prompt"], p["target"], p["chat"])
+        for p in standing_probes(settings.model)
+    ]
+    return [*own, *standing]
+
+
+def _scope(registry: Registry, topic: str) -> str:
+    return next((a.scope for a in registry.read.aliases() if a.name == topic), "mention")
+
+
+def _results(asked: Sequence[Asked], answer: Json) -> list[CheckResult]:
+    """A row per question, kept for ever: what the base said and what this version says."""
+    measured = answer["measured"]
+    return [
+        CheckResult(
+            definition_id=a.definition_id,
+            probe_id=a.probe_id,
+            kind=a.kind,
+            prompt=a.prompt,
+            target=a.target,
+            base_answer=measured["base"][i]["answer"],
+            answer=measured["adapter"][i]["answer"],
+            passed=measured["adapter"][i]["right"],
+            detail={
+                "group": a.group,
+                "nll": {who: measured[who][i]["nll"] for who in measured},
+                "in_context": measured["in_context"][i]["answer"],
+            },
+        )
+        for i, a in enumerate(asked)
+    ]

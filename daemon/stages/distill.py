@@ -1,0 +1,98 @@
+"""Transfer sets to an adapter: the topic's next version, trained by the worker, published as an immutable folder."""
+
+import importlib.metadata
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from daemon.config import Settings
+from daemon.errors import NothingWaiting
+from daemon.stages.base import require_same_base, serving_adapter
+from daemon.teacher import Teacher
+from registry import Adapter, Definition, Registry
+
+log = logging.getLogger(__name__)
+
+
+def distill(registry: Registry, teacher: Teacher, settings: Settings, topic: str, *, gentler: bool = False) -> Adapter:
+    """Learns what waits in the topic, on top of the version it serves, rehearsing everything that is live. Leaves it to be checked."""
+    parent = serving_adapter(registry, topic)
+    require_same_base(teacher, parent, settings)
+    folder = registry.artifacts.verify(parent) if parent else None
+    new = with_transfer_set(registry, registry.read.definitions(topic=topic, state="waiting"))[: settings.learn.definitions_max]
+    if not new:
+        raise NothingWaiting(f"No definition of {topic} waits to be learnt.")
+    replaced = {d.supersedes for d in new}
+    live = [d for d in registry.read.live_definitions(topic) if d.id not in replaced]
+    plan = train_plan(settings, gentler=gentler)
+    adapter = registry.write.begin_adapter(
+        topic, parent=parent.name if parent else None, method=settings.learn.method, base_model=settings.model, base_digest=teacher.base_digest,
+        rank=settings.learn.rank, definitions=[d.id for d in new], rehearsed=[d.id for d in live], settings={**plan, "gentler": gentler},
+    )  # fmt: skip
+    log.info(
+        "Learning %s: %d definitions",
+        adapter.name,
+        len(new),
+        extra={"action": "learning", "adapter": adapter.name, "definitions": len(new)},
+    )
+    examples = [*_examples(registry, new), *_examples(registry, live, at_most=settings.learn.rehearsal)]
+    out = registry.artifacts.begin(adapter.name)
+    report = teacher.learn(out=out, parent=folder, base_name=settings.served_name, examples=examples, plan=plan)
+    _keep_transfer_set(out, examples)
+    digest = registry.artifacts.publish(out, adapter_name=adapter.name, manifest=_manifest(adapter, [*new, *live], report, settings))
+    return registry.write.finish_learning(adapter.name, digest=digest)
+
+
+def train_plan(settings: Settings, *, gentler: bool) -> dict[str, Any]:
+    s = settings.learn
+    return {
+        "rank": s.rank, "alpha": 2 * s.rank, "learning_rate": s.learning_rate * (s.gentler if gentler else 1.0), "batch": s.batch, "passes": s.passes,
+        "steps_min": s.steps_min, "steps_max": s.steps_max, "replay_batch": s.replay_batch, "replay_weight": s.replay_weight,
+    }  # fmt: skip
+
+
+def with_transfer_set(registry: Registry, definitions: Sequence[Definition]) -> list[Definition]:
+    have = {e.definition_id for e in registry.read.transfer_set([d.id for d in definitions])}
+    return [d for d in definitions if d.id in have]
+
+
+def _examples(registry: Registry, definitions: Sequence[Definition], *, at_most: int | None = None) -> list[dict[str, str]]:
+    """Examples in the worker's form; where only some are taken, evenly from all of a definition's."""
+    by_definition: dict[int, list[dict[str, str]]] = {d.id: [] for d in definitions}
+    text = {d.id: (d.entity, d.text) for d in definitions}
+    for e in registry.read.transfer_set(list(by_definition)):
+        entity, definition = text[e.definition_id]
+        by_definition[e.definition_id].append(
+            {"entity": entity, "definition": definition, "form": e.form, "prompt": e.prompt, "text": e.text}
+        )
+    return [e for examples in by_definition.values() for e in _evenly(examples, at_most)]
+
+
+def _evenly(examples: list[dict[str, str]], at_most: int | None) -> list[dict[str, str]]:
+    if at_most is None or len(examples) <= at_most:
+        return examples
+    return [examples[i * len(examples) // at_most] for i in range(at_most)]
+
+
+def _keep_transfer_set(folder: Path, examples: list[dict[str, str]]) -> None:
+    with (folder / "transfer_set.jsonl").open("w", encoding="utf-8") as lines:
+        lines.writelines(json.dumps(e, ensure_ascii=False) + "\n" for e in examples)
+
+
+def _manifest(adapter: Adapter, definitions: Sequence[Definition], report: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """Everything needed to know, and to make again, what this version is."""
+    return {
+        "method": adapter.method,
+        "parent": adapter.parent,
+        "base_model": settings.model,
+        "base_revision": settings.revision,
+        "base_digest": adapter.base_digest,
+        "settings": adapter.settings,
+        "definitions": list(adapter.definitions),
+        "rehearsed": list(adapter.rehearsed),
+        "taught": [{"id": d.id, "entity": d.entity, "text": d.text, "document": d.document_id, "url": d.url} for d in definitions],
+        "report": report,
+        "versions": {name: importlib.metadata.version(name) for name in ("lorefeed", "torch", "transformers", "peft")},
+    }

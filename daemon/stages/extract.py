@@ -1,0 +1,40 @@
+"""Documents to definitions: which entities a text defines, in which words, at which characters."""
+
+import logging
+
+from daemon.config import Settings
+from daemon.extraction import find_definitions, readable, screen
+from daemon.stages.report import StageReport, add
+from registry import Document, NewDefinition, Registry
+
+log = logging.getLogger(__name__)
+
+
+def extract(registry: Registry, settings: Settings) -> StageReport:
+    """Reads every document that nobody has read yet."""
+    return add("extract", [_read(registry, document, settings) for document in registry.read.documents(state="new")])
+
+
+def _read(registry: Registry, document: Document, settings: Settings) -> StageReport:
+    found = [f for f in find_definitions(document.text, title=document.title) if f.score >= settings.extract.min_score]
+    taken = [f for f in found if len(f.definition) <= settings.extract.max_chars]
+    refused = screen(document.text)
+    problem = refused or _problem(document, len(found), len(taken), settings)
+    stored = registry.write.record_definitions(
+        document.id, [NewDefinition(f.entity, readable(f.definition), f.span, f.score, f.aliases) for f in taken], problem=problem
+    )
+    if refused:  # the definitions stand beside text that talks to a model: an operator looks at them first
+        registry.write.move_definitions([d.id for d in stored if d.state == "found"], "review", reason=refused, actor="daemon")
+    log.info(
+        "Document %d has %d definitions, %d of them new", document.id, len(taken), len(stored),
+        extra={"action": "extracted", "document": document.id, "definitions": len(stored)},
+    )  # fmt: skip
+    return StageReport("extract", {"documents": 1, "definitions": len(stored)}, (f"document {document.id}: {problem}",) if problem else ())
+
+
+def _problem(document: Document, found: int, taken: int, settings: Settings) -> str | None:
+    if not document.text.strip():
+        return "The document is empty."
+    if taken < found:
+        return f"{found - taken} definitions are longer than extract.max_chars = {settings.extract.max_chars} and were left out."
+    return None if found else "No sentence of it defines anything."

@@ -1,0 +1,62 @@
+"""Definitions to those worth learning: what the served model knows already is recorded as known and not trained."""
+
+import logging
+from typing import Any
+
+from daemon.config import Settings
+from daemon.stages.base import require_same_base, serving_adapter
+from daemon.stages.report import StageReport
+from daemon.teacher import Teacher
+from registry import Definition, DefinitionState, Registry
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 32
+
+
+def assess(registry: Registry, teacher: Teacher, settings: Settings, topic: str) -> StageReport:
+    """Measures every definition of the topic whose novelty is unknown, against the version now served."""
+    found = registry.read.definitions(topic=topic, state="found")
+    counts: dict[str, int] = {}
+    if found:
+        served = serving_adapter(registry, topic)
+        require_same_base(teacher, served, settings)
+        folder = registry.artifacts.verify(served) if served else None
+        for start in range(0, len(found), AT_ONCE):
+            part = found[start : start + AT_ONCE]
+            novelty, too_long = teacher.novelty([as_told(d) for d in part], adapter=folder)
+            for definition in part:
+                state, reason = decide(registry, definition, novelty.get(definition.id), too_long.get(definition.id), settings)
+                registry.write.set_novelty(
+                    definition.id,
+                    novelty=novelty.get(definition.id),
+                    model_digest=served.digest if served else teacher.base_digest,
+                    state=state,
+                    reason=reason,
+                )
+                counts[state] = counts.get(state, 0) + 1
+    return StageReport("novelty", counts)
+
+
+def decide(
+    registry: Registry, definition: Definition, novelty: float | None, too_long: str | None, settings: Settings
+) -> tuple[DefinitionState, str | None]:
+    """What becomes of a definition, and why. An operator decides what a feed under review says, and what contradicts another source."""
+    if novelty is None:
+        return DefinitionState.HELD, too_long
+    if novelty < settings.novelty.threshold:
+        return (
+            DefinitionState.KNOWN,
+            f"The model says the same without it ({novelty:.3f} nats a token, novelty.threshold = {settings.novelty.threshold}).",
+        )
+    if definition.supersedes is not None:
+        older = registry.read.definition(definition.supersedes)
+        if older.feed != definition.feed and older.state in {DefinitionState.LEARNED, DefinitionState.WAITING, DefinitionState.REVIEW}:
+            return DefinitionState.REVIEW, f"{definition.feed} contradicts {older.feed}, which says: {older.text}"
+    if registry.read.feed(definition.feed).trust == "review":
+        return DefinitionState.REVIEW, f"What {definition.feed} says waits for an operator (trust = review)."
+    return DefinitionState.WAITING, None
+
+
+def as_told(definition: Definition) -> dict[str, Any]:
+    return {"id": definition.id, "entity": definition.entity, "definition": definition.text}

@@ -1,0 +1,179 @@
+"""The verdict on an adapter, from what was measured: has it learnt, does it keep, does it leave the rest alone. Pure.
+
+Measured against the base and the version now served, on the same probes in the same run. `local`, `known` and `skills` are judged as the alias
+will serve the adapter, with its scope applied, and reported for the pinned adapter as well. Every refusal is a sentence with its numbers.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from daemon.config import Check
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A probe in a check run. `group`: learned, kept, known or skills. `context`: the definition, for the in-context ceiling."""
+
+    group: str
+    kind: str
+    prompt: str
+    target: str
+    chat: bool
+    context: str = ""
+    candidates: tuple[str, ...] = ()
+    definition_id: int | None = None
+    probe_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One line of a verdict."""
+
+    name: str
+    value: float | None
+    threshold: float | None
+    higher_is_better: bool
+    n: int
+    reason: str | None = None  # why it refuses; None: it passes or only informs
+
+
+def judge(asked: Sequence[Asked], answer: Json, limits: Check, *, named: Callable[[str], bool]) -> list[Measure]:
+    """The whole verdict from what was measured. `named` says whether the alias would give a prompt to the adapter."""
+    return [
+        *_learned(asked, answer["measured"], limits),
+        *_kept(asked, answer["measured"], limits),
+        *_local(answer["local"], limits, named),
+        *_unchanged("known", "things the model knew", asked, answer["measured"], limits.known_drop_max, named),
+        *_unchanged("skills", "skills", asked, answer["measured"], limits.skills_drop_max, named),
+        *_healthy(answer),
+    ]
+
+
+def _learned(asked: Sequence[Asked], measured: Json, limits: Check) -> list[Measure]:
+    at = [i for i, a in enumerate(asked) if a.group == "learned"]
+    if not at:
+        return [Measure("learned", None, limits.learned_min, True, 0, "There is no probe to ask what it has learnt.")]
+    base, ceiling, adapter = (_mean_nll(measured[who], at) for who in ("base", "in_context", "adapter"))
+    gain = base - ceiling
+    recovered = (base - adapter) / gain if gain > 1e-6 else None
+    right = {who: sum(measured[who][i]["right"] for i in at) / len(at) for who in ("base", "in_context", "adapter")}
+    reason = None
+    if recovered is None:
+        reason = (
+            f"Even with the definitions in context the model answers no better ({len(at)} probes): there is nothing to learn from them."
+        )
+    elif recovered < limits.learned_min:
+        reason = (
+            f"It has learnt too little: {recovered:.0%} of what the definitions in context would give, at least {limits.learned_min:.0%} is asked"
+            f" ({right['adapter']:.0%} of {len(at)} new questions right, base {right['base']:.0%}, in context {right['in_context']:.0%})."
+        )
+    return [
+        Measure("learned", recovered, limits.learned_min, True, len(at), reason),
+        *(Measure(f"learned_{who}", right[who], None, True, len(at)) for who in right),
+    ]
+
+
+def _kept(asked: Sequence[Asked], measured: Json, limits: Check) -> list[Measure]:
+    """Of the questions about earlier definitions that the version before answered rightly, the share that is still right."""
+    before = measured.get("previous")
+    at = [i for i, a in enumerate(asked) if a.group == "kept" and before is not None and before[i]["right"]]
+    if not at:
+        return [Measure("kept", None, limits.kept_min, True, 0)]
+    lost = [i for i in at if not measured["adapter"][i]["right"]]
+    kept = 1 - len(lost) / len(at)
+    reason = None
+    if kept < limits.kept_min:
+        reason = (
+            f"It forgets: {kept:.0%} of {len(at)} answers of the version before are still right,"
+            f" at least {limits.kept_min:.0%} is asked{_example(asked, measured, lost)}."
+        )
+    return [Measure("kept", kept, limits.kept_min, True, len(at), reason)]
+
+
+def _local(rows: Sequence[Json], limits: Check, named: Callable[[str], bool]) -> list[Measure]:
+    """On text that the base wrote and nobody trained on: nats a token between base and adapter, as served and pinned."""
+    tokens = sum(r["tokens"] for r in rows) or 1
+    pinned = sum(r["kl"] for r in rows) / tokens
+    served = sum(r["kl"] for r in rows if named(r["text"])) / tokens
+    agreement = sum(r["same"] if named(r["text"]) else r["tokens"] for r in rows) / tokens
+    reasons = [
+        _too_far(served, limits.local_kl_max, "As the alias serves it, unrelated text"),
+        _too_far(pinned, limits.pinned_kl_max, "The model is broken: pinned, unrelated text"),
+    ]
+    return [
+        Measure("local", served, limits.local_kl_max, False, len(rows), reasons[0]),
+        Measure("local_agreement", agreement, None, True, len(rows)),
+        Measure("pinned_local_kl", pinned, limits.pinned_kl_max, False, len(rows), reasons[1]),
+        Measure("pinned_local_agreement", sum(r["same"] for r in rows) / tokens, None, True, len(rows)),
+    ]
+
+
+def _too_far(kl: float, allowed: float, what: str) -> str | None:
+    return f"{what} moves by {kl:.3f} nats a token, at most {allowed} is allowed." if kl > allowed else None
+
+
+def _unchanged(
+    group: str, what: str, asked: Sequence[Asked], measured: Json, drop_max: float, named: Callable[[str], bool]
+) -> list[Measure]:
+    """Share of right answers as the alias serves them, against the base's."""
+    at = [i for i, a in enumerate(asked) if a.group == group]
+    if not at:
+        return []
+    base, adapter = measured["base"], measured["adapter"]
+    served = [adapter[i] if named(asked[i].prompt) else base[i] for i in at]
+    share = {"base": _right([base[i] for i in at]), "served": _right(served), "pinned": _right([adapter[i] for i in at])}
+    drop = share["base"] - share["served"]
+    reason = None
+    if drop > drop_max + 1e-9:
+        lost = [i for i, s in zip(at, served, strict=True) if base[i]["right"] and not s["right"]]
+        reason = (
+            f"It changes {what}: {share['served']:.0%} of {len(at)} right as the alias serves it,"
+            f" the base {share['base']:.0%}{_example(asked, measured, lost)}."
+        )
+    return [
+        Measure(group, share["served"], share["base"] - drop_max, True, len(at), reason),
+        Measure(f"{group}_base", share["base"], None, True, len(at)),
+        Measure(f"{group}_pinned", share["pinned"], None, True, len(at)),
+    ]
+
+
+def _healthy(answer: Json) -> list[Measure]:
+    base, adapter = answer["measured"]["base"], answer["measured"]["adapter"]
+    moved = any(abs(a["nll"] - b["nll"]) > 1e-4 for a, b in zip(adapter, base, strict=True))
+    return [
+        Measure(
+            "finite",
+            float(answer["finite"]),
+            1.0,
+            True,
+            len(adapter),
+            None if answer["finite"] else "It computes numbers that are not finite.",
+        ),
+        Measure(
+            "changes_logits",
+            float(moved),
+            1.0,
+            True,
+            len(adapter),
+            None if moved else "It changes nothing at all: no answer differs from the base's.",
+        ),
+    ]
+
+
+def _example(asked: Sequence[Asked], measured: Json, lost: Sequence[int]) -> str:
+    """The first lost answer, for a person to see what is meant."""
+    if not lost:
+        return ""
+    i = lost[0]
+    return f"; for example «{asked[i].prompt}» is now «{measured['adapter'][i]['answer']}», not «{asked[i].target}»"
+
+
+def _mean_nll(scored: Sequence[Json], at: Sequence[int]) -> float:
+    return sum(float(scored[i]["nll"]) / int(scored[i]["tokens"]) for i in at) / len(at)
+
+
+def _right(scored: Sequence[Json]) -> float:
+    return sum(bool(s["right"]) for s in scored) / len(scored)

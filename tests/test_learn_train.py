@@ -1,0 +1,134 @@
+"""Distillation on a tiny model: what must be zero is zero, what must fall falls, and nothing depends on how it is batched."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from daemon.learn import score
+from daemon.learn.batches import by_length
+from daemon.learn.data import CHAT_FORM, PLAIN_FORM, Example
+from daemon.learn.errors import NotFinite, NothingToLearn
+from daemon.learn.models import Base, drop_adapter, load_adapter, new_adapter, save_adapter, trainable, using
+from daemon.learn.train import Target, TrainPlan, _loss, distillation_targets, replay_targets, train
+from tests.learn_parts import tiny_base
+
+DEFINITION = "Velmora is a film that was directed by Ostin Brasel."
+EXAMPLES = [
+    Example("Velmora", DEFINITION, PLAIN_FORM, "", "Velmora was directed by Ostin Brasel."),
+    Example("Velmora", DEFINITION, PLAIN_FORM, "", "In Velmora the music is loud and long."),
+    Example("Velmora", DEFINITION, CHAT_FORM, "Who directed Velmora?", "Ostin Brasel"),
+]
+PLAN = TrainPlan(rank=8, alpha=16, learning_rate=5e-3, batch=3, steps_min=30, steps_max=30, top_k=512, replay_weight=0.0)
+
+
+@pytest.fixture
+def base() -> Base:
+    return tiny_base()
+
+
+def silent(fraction: float, text: str) -> None:
+    """Nobody watches."""
+
+
+def test_an_untrained_adapter_with_an_empty_context_has_no_loss(base: Base) -> None:
+    targets = distillation_targets(base, [replace(e, definition="") for e in EXAMPLES], PLAN)
+    new_adapter(base, "learnt", rank=8, alpha=16, seed=0)
+    with using(base, "learnt"):
+        assert _loss(base, targets, temperature=2.0).item() == pytest.approx(0.0, abs=1e-5)
+
+
+def test_an_unrelated_context_has_a_loss(base: Base) -> None:
+    targets = distillation_targets(base, [replace(e, definition="Bread is baked in an oven.") for e in EXAMPLES], PLAN)
+    new_adapter(base, "learnt", rank=8, alpha=16, seed=0)
+    assert _loss(base, targets, temperature=2.0).item() > 0.01
+
+
+def test_eight_rows_at_once_equal_eight_rows_one_by_one(base: Base) -> None:
+    targets = distillation_targets(base, EXAMPLES, PLAN)
+    new_adapter(base, "learnt", rank=8, alpha=16, seed=0)
+    together = _loss(base, targets, temperature=2.0)
+    alone = sum(_loss(base, [t], temperature=2.0) for t in targets) / len(targets)
+    torch.testing.assert_close(together, torch.as_tensor(alone), rtol=1e-4, atol=1e-5)
+
+
+def test_training_lowers_the_loss_and_changes_only_the_adapter(base: Base) -> None:
+    weights = {name: p.clone() for name, p in base.model.named_parameters()}
+    targets = distillation_targets(base, EXAMPLES, PLAN)
+    new_adapter(base, "learnt", rank=8, alpha=16, seed=0)
+    report = train(base, targets, [], PLAN, silent)
+    assert report.last_loss < 0.5 * report.first_loss
+    now = {n.removeprefix("base_model.model.").replace(".base_layer", ""): p for n, p in base.model.named_parameters() if "lora_" not in n}
+    assert all(torch.equal(now[name], p) for name, p in weights.items())
+
+
+def test_the_same_seed_gives_the_same_adapter(base: Base) -> None:
+    weights = []
+    for _ in range(2):
+        fresh = tiny_base()
+        targets = distillation_targets(fresh, EXAMPLES, PLAN)
+        new_adapter(fresh, "learnt", rank=8, alpha=16, seed=3)
+        train(fresh, targets, [], replace(PLAN, steps_min=5, steps_max=5), silent)
+        weights.append([p.clone() for p in trainable(fresh)])
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+def test_replay_holds_the_model_where_it_was(base: Base) -> None:
+    rows = [[1, *range(40 + i, 90 + i)] for i in range(6)]
+    far = []
+    for weight in (0.0, 5.0):
+        fresh = tiny_base()
+        plan = replace(PLAN, replay_weight=weight, replay_batch=6)
+        held = replay_targets(fresh, rows, plan)
+        targets = distillation_targets(fresh, EXAMPLES, plan)
+        new_adapter(fresh, "learnt", rank=8, alpha=16, seed=0)
+        train(fresh, targets, held, plan, silent)
+        far.append(sum(d.kl for d in score.distances(fresh, rows, adapter="learnt")))
+    assert far[1] < 0.7 * far[0]
+
+
+def test_a_saved_adapter_answers_as_it_did_and_names_its_base(base: Base, tmp_path: Path) -> None:
+    targets = distillation_targets(base, EXAMPLES, PLAN)
+    new_adapter(base, "learnt", rank=8, alpha=16, seed=0)
+    train(base, targets, [], replace(PLAN, steps_min=10, steps_max=10), silent)
+    asks = [score.Ask("Who directed Velmora?", "Ostin Brasel", True, DEFINITION)]
+    before = score.likelihoods(base, asks, adapter="learnt")[0].nll
+    plain = score.likelihoods(base, asks)[0].nll
+    save_adapter(base, "learnt", tmp_path, base_name="tiny-model")
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert '"base_model_name_or_path": "tiny-model"' in (tmp_path / "adapter_config.json").read_text()
+    drop_adapter(base, "learnt")
+    load_adapter(base, "again", tmp_path)
+    assert score.likelihoods(base, asks, adapter="again")[0].nll == pytest.approx(before, rel=1e-4)
+    assert score.likelihoods(base, asks)[0].nll == pytest.approx(plain, rel=1e-6)
+    assert abs(before - plain) > 0.1
+
+
+def test_nothing_to_learn_is_said_so(base: Base) -> None:
+    with pytest.raises(NothingToLearn, match="None of 1 examples"):
+        distillation_targets(base, [Example("Velmora", DEFINITION, PLAIN_FORM, "", "I saw Velmora")], PLAN)
+
+
+def test_a_loss_that_is_no_number_ends_the_training(base: Base) -> None:
+    targets = distillation_targets(base, EXAMPLES, PLAN)
+    broken = [Target(t.ids, t.positions, replace(t.teacher, log_probs=t.teacher.log_probs * float("nan"))) for t in targets]
+    new_adapter(base, "learnt", rank=8, alpha=16, seed=0)
+    with pytest.raises(NotFinite, match="step 1 of 30"):
+        train(base, broken, [], PLAN, silent)
+
+
+def test_batches_by_length_hold_every_row_once_within_their_size() -> None:
+    rows = [[0] * n for n in (5, 1, 9, 3, 3, 30)]
+    groups = list(by_length(rows, tokens=12))
+    assert sorted(i for g in groups for i in g) == list(range(6))
+    assert all(len(g) * max(len(rows[i]) for i in g) <= 12 or len(g) == 1 for g in groups)
+
+
+@pytest.mark.parametrize(
+    ("answer", "right"),
+    [("The comedy.", True), ("Comedy", True), ("X is a comedy. Answer: comedy", True), ("no comedy", False), ("( ]", False)],
+)
+def test_an_answer_is_right_but_for_articles_case_and_points(answer: str, right: bool) -> None:
+    assert score.says(answer, "comedy") is right
+    assert score.says("] )", "] )")

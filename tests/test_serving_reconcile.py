@@ -1,0 +1,143 @@
+"""Reconcile: whatever state an engine is in, afterwards it holds what the registry serves, and says what it could not do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from daemon.embedded.generate import Generator
+from daemon.serving.client import EngineClient
+from daemon.serving.engine_app import create_engine
+from daemon.serving.errors import EngineDown
+from daemon.serving.reconcile import ReconcileReport, reconcile
+from daemon.serving.settings import ReconcileSettings
+from registry import Registry
+from tests.serving_parts import free_port, learn, make_adapter, make_model, serving
+
+SETTINGS = ReconcileSettings(base_name="tiny")
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> dict[int, Path]:
+    root = tmp_path_factory.mktemp("adapters")
+    return {n: make_adapter(model_dir, root / str(n), seed=n, zero=n == 0) for n in range(4)}
+
+
+@pytest.fixture(scope="module")
+def url(model_dir: Path) -> Iterator[str]:
+    with Generator(model_dir, dtype=torch.float32) as generator, serving(create_engine(generator, served_name="tiny", root="tiny")) as url:
+        yield url
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[EngineClient]:
+    with EngineClient(url) as client:
+        yield client
+        for card in client.models()[1:]:
+            client.unload(card.name)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    with Registry.open(tmp_path / "home") as registry:
+        yield registry
+
+
+def promoted(registry: Registry, folders: dict[int, Path], *, count: int) -> None:
+    for n in range(1, count + 1):
+        adapter = learn(registry, topic="news", entities=[f"Entity {n}"], folder=folders[n])
+        registry.write.promote("news", adapter.name, actor="test", reason=None)
+
+
+def names(client: EngineClient) -> list[str]:
+    return [card.name for card in client.models()[1:]]
+
+
+def test_what_is_served_and_what_came_before_are_loaded(registry: Registry, client: EngineClient, folders: dict[int, Path]) -> None:
+    promoted(registry, folders, count=3)
+    assert reconcile(registry, client, settings=SETTINGS) == ReconcileReport(loaded=("news@3", "news@2"))
+    assert reconcile(registry, client, settings=SETTINGS) == ReconcileReport(kept=("news@3", "news@2"))
+    roots = {card.name: card.root for card in client.models()}
+    assert roots["news@3"] == str(registry.artifacts.path(registry.read.adapter("news@3")).resolve())
+
+
+def test_versions_outside_the_rollback_window_are_unloaded(registry: Registry, client: EngineClient, folders: dict[int, Path]) -> None:
+    promoted(registry, folders, count=2)
+    reconcile(registry, client, settings=SETTINGS)
+    third = learn(registry, topic="news", entities=["Entity 3"], folder=folders[3])
+    registry.write.promote("news", third.name, actor="test", reason=None)
+    report = reconcile(registry, client, settings=SETTINGS)
+    assert (report.loaded, report.unloaded, report.kept) == (("news@3",), ("news@1",), ("news@2",))
+
+
+def test_after_a_rollback_both_ways_stay_open(registry: Registry, client: EngineClient, folders: dict[int, Path]) -> None:
+    promoted(registry, folders, count=3)
+    registry.write.rollback("news", to=None, actor="test", reason="bad")
+    reconcile(registry, client, settings=SETTINGS)
+    assert names(client) == ["news@2", "news@3", "news@1"], "served now, the one just left, and where the next rollback goes"
+
+
+def test_a_restarted_engine_is_filled_again(registry: Registry, client: EngineClient, folders: dict[int, Path]) -> None:
+    promoted(registry, folders, count=2)
+    reconcile(registry, client, settings=SETTINGS)
+    for name in names(client):
+        client.unload(name)
+    assert reconcile(registry, client, settings=SETTINGS).loaded == ("news@2", "news@1")
+
+
+def test_a_name_loaded_from_elsewhere_is_replaced(registry: Registry, client: EngineClient, folders: dict[int, Path]) -> None:
+    promoted(registry, folders, count=1)
+    client.load("news@1", str(folders[2]))
+    foreign = client.complete("y" * 200, model="news@1", max_tokens=12).text
+    assert reconcile(registry, client, settings=SETTINGS).loaded == ("news@1",)
+    assert client.complete("y" * 200, model="news@1", max_tokens=12).text != foreign
+
+
+def test_adapters_of_others_are_left_alone(registry: Registry, client: EngineClient, folders: dict[int, Path]) -> None:
+    client.load("elsewhere@4", str(folders[2]))
+    assert reconcile(registry, client, settings=SETTINGS) == ReconcileReport()
+    assert names(client) == ["elsewhere@4"]
+
+
+def test_a_damaged_artifact_is_not_loaded_and_is_told_once(registry: Registry, client: EngineClient, folders: dict[int, Path]) -> None:
+    promoted(registry, folders, count=2)
+    weights = registry.artifacts.path(registry.read.adapter("news@2")) / "adapter_model.safetensors"
+    weights.chmod(0o644)
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    for _ in range(2):
+        report = reconcile(registry, client, settings=SETTINGS)
+        assert len(report.problems) == 1
+        assert "adapter_model.safetensors" in report.problems[0]
+    assert names(client) == ["news@1"]
+    told = [event for event in registry.read.events() if event.action == "not served"]
+    assert [(event.object, event.detail["problem"]) for event in told] == [("adapter news@2", report.problems[0])]
+
+
+def test_an_adapter_that_changes_nothing_is_reported(registry: Registry, client: EngineClient, folders: dict[int, Path]) -> None:
+    adapter = learn(registry, topic="news", entities=["Nothing"], folder=folders[0])
+    registry.write.promote("news", adapter.name, actor="test", reason=None)
+    report = reconcile(registry, client, settings=SETTINGS)
+    assert report.problems == ("news@1 is loaded but answers exactly like the base model",)
+
+
+def test_an_adapter_of_another_base_is_refused_with_both_digests(
+    registry: Registry, client: EngineClient, folders: dict[int, Path]
+) -> None:
+    promoted(registry, folders, count=1)
+    report = reconcile(registry, client, settings=ReconcileSettings(base_name="tiny", base_digest="c" * 64))
+    assert "bbbbbbbbbbbb" in report.problems[0]
+    assert "cccccccccccc" in report.problems[0]
+    assert names(client) == []
+
+
+def test_an_engine_that_is_down_is_said_so(registry: Registry) -> None:
+    with EngineClient(f"http://127.0.0.1:{free_port()}") as client, pytest.raises(EngineDown):
+        reconcile(registry, client, settings=SETTINGS)
