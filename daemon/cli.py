@@ -17,6 +17,7 @@ from daemon.commands import (
     adapters,
     aliases,
     ask,
+    bench,
     config,
     definitions,
     doctor,
@@ -65,6 +66,7 @@ _GROUPS = {
     "definitions": definitions.app,
     "adapters": adapters.app,
     "aliases": aliases.app,
+    "bench": bench.app,
 }
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)

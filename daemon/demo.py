@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from daemon.config import CONFIG_FILE, Settings, load_settings
+from daemon.errors import DaemonError
 from daemon.sample.server import NEWS, RUMOURS, Item, SampleServer, batches, drop_into
 from daemon.service import run_once
 from daemon.serving.client import EngineClient
@@ -99,13 +100,13 @@ def subscribe(home: Path, server: SampleServer) -> None:
 class _Demo:
     def __init__(self, console: Console, home: Path, server: SampleServer) -> None:
         self._console, self._home, self._server = console, home, server
-        self._settings = prepare(home, ports=(_free_port(), _free_port()))
+        self._settings = prepare(home, ports=(free_port(), free_port()))
         self._batches = batches()
         self._started = time.monotonic()
 
     def run(self) -> int:
         subscribe(self._home, self._server)
-        with _children(self._home, self._settings), EngineClient(f"http://127.0.0.1:{self._settings.gateway.port}") as gateway:
+        with running(self._home, self._settings, daemon=False), EngineClient(f"http://127.0.0.1:{self._settings.gateway.port}") as gateway:
             first, second = self._batches["first"], self._batches["second"]
             self._title("1. A feed brings ten things that the model has never heard of")
             self._server.publish(NEWS, first)
@@ -258,8 +259,8 @@ def _figures(metrics: dict[str, dict[str, float | None]]) -> str:
 
 
 @contextmanager
-def _children(home: Path, settings: Settings) -> Iterator[None]:
-    """Engine and gateway as processes of their own, for the length of the demonstration."""
+def running(home: Path, settings: Settings, *, daemon: bool) -> Iterator[None]:
+    """Engine, gateway and, if wanted, the daemon as processes of their own, for the length of a `with`."""
     stop, up = threading.Event(), threading.Event()
     lines: list[str] = []
 
@@ -268,20 +269,20 @@ def _children(home: Path, settings: Settings) -> Iterator[None]:
         if line.startswith("Lorefeed runs"):
             up.set()
 
-    parts = [p for p in parts_of(home, settings) if p.name != "daemon"]
+    parts = [p for p in parts_of(home, settings) if daemon or p.name != "daemon"]
     thread = threading.Thread(target=supervise, args=(parts,), kwargs={"stop": stop, "say": say})
     thread.start()
     try:
         while not up.wait(0.2):
             if not thread.is_alive():
-                raise RuntimeError("Engine and gateway did not start: " + " ".join(lines[-5:]))
+                raise DaemonError("Engine and gateway did not start: " + " ".join(lines[-5:]))
         yield
     finally:
         stop.set()
         thread.join()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

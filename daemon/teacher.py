@@ -38,7 +38,7 @@ class Teacher:
         progress: Progress = silent,
         stop: threading.Event | None = None,
     ) -> None:
-        self._command = [sys.executable, "-m", "daemon.learn.worker", "--model", model, "--cache", str(cache)]
+        self._command = [sys.executable, "-m", "daemon.learn.worker", "--model", model, "--cache", str(cache), "--parent", str(os.getpid())]
         if revision:
             self._command += ["--revision", revision]
         self._timeout_s, self.progress, self._stop = timeout_s, progress, stop or threading.Event()

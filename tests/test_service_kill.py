@@ -111,13 +111,13 @@ def test_a_daemon_killed_at_any_moment_loses_nothing_and_takes_nothing_twice(tmp
     home.mkdir()
     folder.mkdir()
     (home / "lorefeed.toml").write_text(SETTINGS)
-    seen_at_kills: list[int] = []
     with running_site() as site, Registry.open(home) as registry, nursery(home) as daemons:
         feed = site.serve("/feed.xml", feed_of(0))
         registry.write.add_feed(feed, name="notes", kind="feed", topic="news", trust="auto", interval_s=1)
         registry.write.add_feed(str(folder), name="in", kind="folder", topic="news", trust="auto", interval_s=1)
         number = 0
-        for _ in range(KILLS):
+        for turn in range(KILLS):
+            taken_before = sum(taken(registry).values())
             pid = daemons.start()
             patience_s = moments.uniform(0.05, 1.2)
             for _ in range(A_ROUND):
@@ -125,16 +125,16 @@ def test_a_daemon_killed_at_any_moment_loses_nothing_and_takes_nothing_twice(tmp
                 number += 1
                 site.serve("/feed.xml", feed_of(number))
                 time.sleep(patience_s / A_ROUND)
+            if turn % 2:  # every other kill comes when work is surely going on, however slow the machine is
+                wait_until(lambda before=taken_before: sum(taken(registry).values()) > before, timeout_s=60, what="any work")
             os.kill(pid, signal.SIGKILL)
             assert daemons.end_of() == -signal.SIGKILL
-            seen_at_kills.append(sum(taken(registry).values()))
         expected = {f"{kind}{i:03d}ix" for kind in ("oslith", "tarn") for i in range(number)}
         pid = daemons.start()
         wait_until(lambda: set(taken(registry)) == expected, timeout_s=60, what="the rest of the documents")
         wait_until(lambda: not registry.read.documents(state="new"), timeout_s=30, what="the rest of the extraction")
         os.kill(pid, signal.SIGTERM)
         assert daemons.end_of() == 0
-        assert seen_at_kills[-1] > 0, "no kill ever came while there was work"
         assert taken(registry) == Counter(dict.fromkeys(expected, 1))
         assert [d.revises for d in registry.read.documents() if d.revises] == []
         assert Counter(d.entity for d in registry.read.definitions()) == Counter(dict.fromkeys(expected, 1))

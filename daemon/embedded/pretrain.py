@@ -42,7 +42,7 @@ class Recipe:
     """Everything that decides the result. Lengths are in tokens."""
 
     seed: int = 20
-    tokens: int = 18_000_000
+    tokens: int = 14_500_000
     vocabulary: int = 6144
     width: int = 256
     layers: int = 4
@@ -52,7 +52,7 @@ class Recipe:
     long_row: int = 512  # ... and as long as the context in the last part
     long_from: float = 0.88
     batch_tokens: int = 6144
-    world_share: tuple[float, float] = (0.68, 0.52)  # share of tokens, in the first quarter and after
+    world_share: tuple[float, float] = (0.66, 0.64)  # share of tokens, in the first quarter and after
     matrix_lr: float = 0.02
     other_lr: float = 0.004
     constant: float = 0.35  # then cosine to `floor`
