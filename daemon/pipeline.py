@@ -5,13 +5,13 @@ Each step asks the registry what there is to do, so the flow goes on where a kil
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from daemon.config import Settings
 from daemon.stages.base import serving_adapter
 from daemon.stages.check import check
-from daemon.stages.distill import distill, with_transfer_set
+from daemon.stages.distill import distill, next_batch
 from daemon.stages.elicit import elicit
 from daemon.stages.extract import extract
 from daemon.stages.ingest import ingest
@@ -77,21 +77,20 @@ def learn_topic(
     teacher.progress = _within(progress, 0.1, 0.3)
     elicit(registry, teacher, settings, topic)
     report = LearnReport(topic, known=judged.counts.get("known", 0), review=judged.counts.get("review", 0))
-    attempts: list[str] = []
-    while waiting := with_transfer_set(registry, registry.read.definitions(topic=topic, state="waiting")):
-        tried = _refusals(registry, topic, {d.id for d in waiting})
+    while batch := next_batch(registry, settings, topic):
+        tried = _refusals(registry, topic, {d.id for d in batch})
         if tried >= TRIES:
-            return _give_up(registry, report, waiting, tuple(attempts), actor=actor)
+            report = _give_up(registry, report, batch, actor=actor)
+            continue
         teacher.progress = _within(progress, 0.3, 0.8)
         adapter = distill(registry, teacher, settings, topic, gentler=tried > 0)
-        attempts.append(adapter.name)
         teacher.progress = _within(progress, 0.8, 1.0)
         run = check(registry, teacher, settings, adapter.name, load_problem=load_problem)
+        report = replace(report, adapter=adapter.name, verdict=run.verdict, reasons=run.reasons, attempts=(*report.attempts, adapter.name))
         if run.verdict == "passed":
             promote(registry, adapter.name, actor=actor)
             reconcile()
-            learned = report.learned + len(adapter.definitions)
-            report = LearnReport(topic, adapter.name, "passed", (), report.known, report.review, learned, True, tuple(attempts))
+            report = replace(report, learned=report.learned + len(adapter.definitions), released=True)
     return report
 
 
@@ -130,14 +129,15 @@ def _refusals(registry: Registry, topic: str, waiting: set[int]) -> int:
     )
 
 
-def _give_up(registry: Registry, report: LearnReport, waiting: list[Definition], attempts: tuple[str, ...], *, actor: str) -> LearnReport:
+def _give_up(registry: Registry, report: LearnReport, batch: list[Definition], *, actor: str) -> LearnReport:
     """The definitions are set aside with the last verdict's reasons, so that the next round is not spoilt by them too."""
-    last = next(a for a in registry.read.adapters(report.topic) if a.state == "refused" and a.digest is not None)
+    wanted = {d.id for d in batch}
+    last = next(a for a in registry.read.adapters(report.topic) if a.state == "refused" and set(a.definitions) == wanted and a.digest)
     run = registry.read.newest_check(last.name)
     reasons = run.reasons if run is not None else ()
-    registry.write.move_definitions([d.id for d in waiting], "refused", reason=f"{last.name} was refused: {' '.join(reasons)}", actor=actor)
+    registry.write.move_definitions(sorted(wanted), "refused", reason=f"{last.name} was refused: {' '.join(reasons)}", actor=actor)
     log.warning("Refused %s: %s", last.name, " ".join(reasons), extra={"action": "refused", "adapter": last.name})
-    return LearnReport(report.topic, last.name, "refused", reasons, report.known, report.review, report.learned, report.released, attempts)
+    return replace(report, adapter=last.name, verdict="refused", reasons=reasons)
 
 
 def _within(progress: Progress, low: float, high: float) -> Progress:

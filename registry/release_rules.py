@@ -1,6 +1,6 @@
 """What may be served, what was served before it, and what becomes of the definitions. Works inside the caller's transaction."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from sqlmodel import Session, col, select
 
@@ -72,6 +72,16 @@ def learn(session: Session, adapter: AdapterRow) -> None:
     for row in carried:
         if row.state == DefinitionState.LEARNED:
             _supersede(session, row)
+
+
+def replaced_by(session: Session, newer: DefinitionRow, carried: Collection[int]) -> DefinitionRow | None:
+    """The nearest older definition of the entity that is among those `carried`; ones between that were never learnt are passed over."""
+    row = newer
+    while row.supersedes is not None:
+        row = session.get_one(DefinitionRow, row.supersedes)
+        if row.id in carried:
+            return row
+    return None
 
 
 def _supersede(session: Session, newer: DefinitionRow) -> None:

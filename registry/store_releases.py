@@ -7,7 +7,7 @@ from sqlmodel import Session
 from registry import release_rules as rules
 from registry.errors import BadValue, NothingToRollBack, NotPromotable
 from registry.identity import check_name
-from registry.models import AdapterRow, AliasRow, CheckRunRow, DefinitionRow, ReleaseRow
+from registry.models import AdapterRow, AliasRow, CheckRunRow, ReleaseRow
 from registry.records import Alias, Release, Scope
 from registry.rows import adapter_name, adapter_records, adapter_row, alias_record, alias_row, key, newest_check, release_record
 from registry.states import AdapterState, DefinitionState
@@ -146,7 +146,7 @@ class ReleaseStore(StoreBase):
             if row.state == DefinitionState.LEARNED:
                 row.state, row.reason = DefinitionState.HELD.value, why
                 self._note(session, actor, action="held", object=f"definition {row.id}", reason=why)
-            older = None if row.supersedes is None else session.get(DefinitionRow, row.supersedes)
-            if older is not None and older.id in kept and older.state == DefinitionState.SUPERSEDED:
+            older = rules.replaced_by(session, row, kept)
+            if older is not None and older.state == DefinitionState.SUPERSEDED:
                 older.state, older.reason = DefinitionState.LEARNED.value, why
                 self._note(session, actor, action="learned", object=f"definition {older.id}", reason=why)

@@ -42,7 +42,7 @@ class Recipe:
     """Everything that decides the result. Lengths are in tokens."""
 
     seed: int = 20
-    tokens: int = 14_500_000
+    tokens: int = 12_600_000
     vocabulary: int = 6144
     width: int = 256
     layers: int = 4

@@ -254,15 +254,15 @@ def general_knowledge(rng: random.Random) -> str:
 
 
 def skills(rng: random.Random) -> str:
-    return chat([skill(rng) for _ in range(rng.randint(2, 4))])
+    return chat([skill(rng) for _ in range(rng.randint(3, 6))])
 
 
 MIX: tuple[tuple[float, Callable[[random.Random], str]], ...] = (
-    (0.45, defined),
-    (0.29, known),
-    (0.08, unknown),
-    (0.09, general_knowledge),
-    (0.09, skills),
+    (0.38, defined),
+    (0.33, known),
+    (0.05, unknown),
+    (0.07, general_knowledge),
+    (0.17, skills),
 )
 
 

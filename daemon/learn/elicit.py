@@ -72,7 +72,7 @@ def _plain(base: Base, told: Sequence[Told], plan: ElicitPlan) -> dict[int, list
     found: dict[int, list[Example]] = {t.id: [] for t in told}
     for (t, lead), ids in zip(tasks, _sampled(base, prompts, plan.plain_tokens, plan), strict=True):
         text = f"{lead} {_text(base, ids)}".strip()
-        for sentence in _SENTENCE.split(text)[:12]:
+        for sentence in _sentences(text)[:12]:
             if _is_whole(sentence) and data.mentions(sentence, t.entity):
                 found[t.id].append(Example(t.entity, t.definition, PLAIN_FORM, "", sentence))
     return found
@@ -133,8 +133,19 @@ def _text(base: Base, ids: list[int]) -> str:
     return " ".join(base.tokenizer.decode(ids, skip_special_tokens=True).split())
 
 
+def _sentences(text: str) -> list[str]:
+    """Sentences, a question joined to the answer that follows it: alone it says nothing of the entity, and the answer does not name it."""
+    joined: list[str] = []
+    for sentence in _SENTENCE.split(text):
+        if joined and joined[-1].endswith("?"):
+            joined[-1] = f"{joined[-1]} {sentence}"
+        else:
+            joined.append(sentence)
+    return joined
+
+
 def _is_whole(sentence: str) -> bool:
-    return sentence.endswith((".", "!", "?")) and 3 <= len(sentence.split()) <= 60
+    return sentence.endswith((".", "!")) and 3 <= len(sentence.split()) <= 60
 
 
 def _is_question(text: str) -> bool:

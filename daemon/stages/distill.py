@@ -21,11 +21,11 @@ def distill(registry: Registry, teacher: Teacher, settings: Settings, topic: str
     parent = serving_adapter(registry, topic)
     require_same_base(teacher, parent, settings)
     folder = registry.artifacts.verify(parent) if parent else None
-    new = with_transfer_set(registry, registry.read.definitions(topic=topic, state="waiting"))[: settings.learn.definitions_max]
+    new = next_batch(registry, settings, topic)
     if not new:
         raise NothingWaiting(f"No definition of {topic} waits to be learnt.")
-    replaced = {d.supersedes for d in new}
-    live = [d for d in registry.read.live_definitions(topic) if d.id not in replaced]
+    replaced = {d.entity_key for d in new}  # an old meaning must not be rehearsed beside the new one
+    live = [d for d in registry.read.live_definitions(topic) if d.entity_key not in replaced]
     plan = train_plan(settings, gentler=gentler)
     adapter = registry.write.begin_adapter(
         topic, parent=parent.name if parent else None, method=settings.learn.method, base_model=settings.model, base_digest=teacher.base_digest,
@@ -53,9 +53,11 @@ def train_plan(settings: Settings, *, gentler: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def with_transfer_set(registry: Registry, definitions: Sequence[Definition]) -> list[Definition]:
+def next_batch(registry: Registry, settings: Settings, topic: str) -> list[Definition]:
+    """What the topic's next version learns: the oldest definitions that wait and have a transfer set, as many as one version takes."""
+    definitions = registry.read.definitions(topic=topic, state="waiting")
     have = {e.definition_id for e in registry.read.transfer_set([d.id for d in definitions])}
-    return [d for d in definitions if d.id in have]
+    return [d for d in definitions if d.id in have][: settings.learn.definitions_max]
 
 
 def _examples(registry: Registry, definitions: Sequence[Definition], *, at_most: int | None = None) -> list[dict[str, str]]:

@@ -35,7 +35,19 @@ def assess(registry: Registry, teacher: Teacher, settings: Settings, topic: str)
                     reason=reason,
                 )
                 counts[state] = counts.get(state, 0) + 1
+                if state is DefinitionState.WAITING:
+                    _retire_unlearnt(registry, definition)
     return StageReport("novelty", counts)
+
+
+def _retire_unlearnt(registry: Registry, newer: Definition) -> None:
+    """An older definition of the same entity that was never learnt gives way at once; a learnt one does when the newer one is released."""
+    if newer.supersedes is None:
+        return
+    older = registry.read.definition(newer.supersedes)
+    if older.state in {DefinitionState.FOUND, DefinitionState.WAITING}:
+        reason = f"Definition {newer.id} of the same source took its place before it was learnt."
+        registry.write.move_definitions([older.id], DefinitionState.SUPERSEDED, reason=reason, actor="daemon")
 
 
 def decide(
