@@ -1,6 +1,6 @@
 """Where documents come from: feeds over HTTP and folders of files. Knows bytes and dates, never models or rows."""
 
-from .base import Document, FetchSettings, Poll, Source, backoff_s, detect_kind, open_source
+from .base import Document, FetchSettings, Poll, Source, backoff_s
 from .errors import (
     AddressRefused,
     BadEncoding,
@@ -13,6 +13,7 @@ from .errors import (
     TooLarge,
     TooManyRedirects,
 )
+from .opening import detect_kind, open_source
 from .watch import FolderWatcher
 
 __all__ = [

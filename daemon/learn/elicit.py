@@ -159,7 +159,7 @@ def hold_out(examples: Sequence[Example], *, share: float, at_most: int, seed: i
     rng = random.Random(seed)
     aside = {
         *rng.sample(chats, min(at_most, int(len(chats) * share))),
-        *rng.sample(plains, min(at_most // 2, int(len(plains) * share / 2))),
+        *rng.sample(plains, min(max(1, at_most // 2), int(len(plains) * share / 2))),
     }
     key = [e.prompt if e.form == CHAT_FORM else e.text for e in examples]
     return [e for e, k in zip(examples, key, strict=True) if k not in aside], [e for e, k in zip(examples, key, strict=True) if k in aside]

@@ -93,8 +93,14 @@ def load_adapter(base: Base, name: str, folder: Path, *, trainable: bool = False
 
 
 def drop_adapter(base: Base, name: str) -> None:
-    if isinstance(base.model, PeftModel) and name in base.model.peft_config:
-        base.model.delete_adapter(name)
+    """Forgets an adapter. Without the last one PEFT has no active adapter to switch off, so the model is unwrapped then."""
+    if not isinstance(base.model, PeftModel) or name not in base.model.peft_config:
+        return
+    if len(base.model.peft_config) == 1:
+        base.model = base.model.unload()
+        return
+    base.model.delete_adapter(name)
+    base.model.set_adapter(next(iter(base.model.peft_config)))
 
 
 def save_adapter(base: Base, name: str, folder: Path, *, base_name: str) -> None:

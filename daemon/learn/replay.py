@@ -11,7 +11,7 @@ from daemon.learn.folders import EMBEDDED_FOLDER
 from daemon.learn.models import Base, using
 from daemon.learn.sample import sample
 
-ROWS = 1200
+ROWS = 600
 ROW_TOKENS = 64
 HELD_OUT = 120  # rows that never train and judge how far an adapter is from the base
 
@@ -24,11 +24,16 @@ def replay_rows(base: Base, cache: Path, *, rows: int = ROWS, seed: int = 11) ->
             kept = json.loads(file.read_text())
             if kept["base_digest"] == base.digest:
                 return [list(r) for r in kept["rows"]]
-    drawn = draw(base, rows=rows, seed=seed)
     cache.mkdir(parents=True, exist_ok=True)
-    temporary = cache / f"replay-{base.digest[:16]}.tmp"
+    return keep(base, cache / f"replay-{base.digest[:16]}.json", rows=rows, seed=seed)
+
+
+def keep(base: Base, file: Path, *, rows: int = ROWS, seed: int = 11) -> list[list[int]]:
+    """Draws the rows and writes them, whole or not at all."""
+    drawn = draw(base, rows=rows, seed=seed)
+    temporary = file.with_suffix(".tmp")
     temporary.write_text(json.dumps({"base_digest": base.digest, "seed": seed, "rows": drawn}, separators=(",", ":")))
-    temporary.rename(cache / f"replay-{base.digest[:16]}.json")
+    temporary.rename(file)
     return drawn
 
 

@@ -24,14 +24,14 @@ from daemon.learn.models import Base, trainable, using
 class TrainPlan:
     """What decides an adapter, beside its data. `passes` counts visits to each example, within `steps_min` and `steps_max`."""
 
-    rank: int = 16
+    rank: int = 32
     alpha: int = 32
-    learning_rate: float = 2e-3
-    temperature: float = 2.0
-    batch: int = 16
-    replay_batch: int = 16
+    learning_rate: float = 1e-2
+    temperature: float = 1.0
+    batch: int = 32
+    replay_batch: int = 4
     replay_weight: float = 1.0
-    passes: float = 6.0
+    passes: float = 12.0
     steps_min: int = 40
     steps_max: int = 400
     warmup: float = 0.05
@@ -69,6 +69,7 @@ class TrainReport:
 
 
 Progress = Callable[[float, str], None]
+_WINDOW = 8  # batches that are sorted by length together
 
 
 def distillation_targets(base: Base, examples: Sequence[Example], plan: TrainPlan) -> list[Target]:
@@ -146,15 +147,18 @@ def _loss(base: Base, batch: Sequence[Target], *, temperature: float) -> Tensor:
 
 
 def _shuffled(targets: Sequence[Target], batch: int, rng: random.Random) -> Iterator[list[Target]]:
-    """Batches for ever; every target is seen once before any is seen again."""
+    """Batches for ever; every target is seen once before any is seen again. Rows of similar length go together: padding costs as much as text."""
     waiting: list[Target] = []
     while True:
-        while len(waiting) < batch:
+        while len(waiting) < batch * _WINDOW:
             again = list(targets)
             rng.shuffle(again)
             waiting += again
-        yield waiting[:batch]
-        waiting = waiting[batch:]
+        window = sorted(waiting[: batch * _WINDOW], key=lambda t: len(t.ids))
+        waiting = waiting[batch * _WINDOW :]
+        batches = [window[start : start + batch] for start in range(0, len(window), batch)]
+        rng.shuffle(batches)
+        yield from batches
 
 
 def _mean(values: Sequence[float]) -> float:

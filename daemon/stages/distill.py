@@ -48,7 +48,8 @@ def distill(registry: Registry, teacher: Teacher, settings: Settings, topic: str
 def train_plan(settings: Settings, *, gentler: bool) -> dict[str, Any]:
     s = settings.learn
     return {
-        "rank": s.rank, "alpha": 2 * s.rank, "learning_rate": s.learning_rate * (s.gentler if gentler else 1.0), "batch": s.batch, "passes": s.passes,
+        "rank": s.rank, "alpha": s.rank, "learning_rate": s.learning_rate * (s.gentler if gentler else 1.0), "temperature": s.temperature,
+        "batch": s.batch, "passes": s.passes,
         "steps_min": s.steps_min, "steps_max": s.steps_max, "replay_batch": s.replay_batch, "replay_weight": s.replay_weight,
     }  # fmt: skip
 
