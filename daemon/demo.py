@@ -60,7 +60,7 @@ def run_sample(home: Path) -> int:
         first = batches()["first"]
         server.publish(NEWS, first)
         settings = prepare(home, ports=None)
-        subscribe(home, server)
+        subscribe(home, server, interval_s=20)
         check_ports(home, settings)
         console = Console()
         console.print(
@@ -84,7 +84,7 @@ def prepare(home: Path, *, ports: tuple[int, int] | None) -> Settings:
     return load_settings(home)
 
 
-def subscribe(home: Path, server: SampleServer) -> None:
+def subscribe(home: Path, server: SampleServer, *, interval_s: int) -> None:
     """The sample's feed and folder. The feed's port is new at every start, so an earlier start's feed gives way."""
     notes = home / "notes"
     notes.mkdir(exist_ok=True)
@@ -92,9 +92,9 @@ def subscribe(home: Path, server: SampleServer) -> None:
         active = {feed.name: feed for feed in registry.read.feeds() if feed.state == "active"}
         if "sample-news" in active:
             registry.write.remove_feed("sample-news")
-        registry.write.add_feed(server.url(NEWS), name="sample-news", kind="feed", topic=TOPIC, trust="auto", interval_s=20)
+        registry.write.add_feed(server.url(NEWS), name="sample-news", kind="feed", topic=TOPIC, trust="auto", interval_s=interval_s)
         if "sample-notes" not in active:
-            registry.write.add_feed(str(notes), name="sample-notes", kind="folder", topic=TOPIC, trust="auto", interval_s=20)
+            registry.write.add_feed(str(notes), name="sample-notes", kind="folder", topic=TOPIC, trust="auto", interval_s=interval_s)
 
 
 class _Demo:
@@ -105,10 +105,10 @@ class _Demo:
         self._started = time.monotonic()
 
     def run(self) -> int:
-        subscribe(self._home, self._server)
+        subscribe(self._home, self._server, interval_s=1)  # whatever is new is due at the next round
         with running(self._home, self._settings, daemon=False), EngineClient(f"http://127.0.0.1:{self._settings.gateway.port}") as gateway:
             first, second = self._batches["first"], self._batches["second"]
-            self._title("1. A feed brings ten things that the model has never heard of")
+            self._title("1. A feed brings eight things that the model has never heard of")
             self._server.publish(NEWS, first)
             learnt = self._cycle()
             before = self._table(gateway, first)
@@ -138,7 +138,7 @@ class _Demo:
 
     def _table(self, gateway: EngineClient, items: Sequence[Item]) -> list[Answered]:
         answered = [_ask(gateway, item, question, right) for item in items for question, right in item.ask]
-        table = Table("question", "the base says", "now it says", "answered by", "")
+        table = Table("question", "the base says", "now it says", "answered by", "", pad_edge=False)
         for a in answered:
             table.add_row(a.question, a.base, a.live, a.by, "[green]right[/]" if _same(a.live, a.right) else f"[red]wrong[/]: {a.right}")
         self._console.print(table)

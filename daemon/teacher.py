@@ -104,9 +104,7 @@ class Teacher:
         process, self._process = self._process, None
         process.kill()
         process.wait()
-        if process.stdin is not None:  # the two readers close the others
-            with contextlib.suppress(BrokenPipeError):  # what was not yet read is of no use to a dead worker
-                process.stdin.close()
+        _close_input(process)
 
     def __enter__(self) -> Self:
         return self
@@ -150,6 +148,8 @@ class Teacher:
     def _death(self, op: str) -> WorkerFailed:
         process, self._process = self._process, None
         code = process.wait() if process is not None else None
+        if process is not None:
+            _close_input(process)
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with status {code}"
         last = next((c for c in reversed(self._complaints) if c.strip()), "it said nothing")
         return WorkerFailed(f"The learning worker {how} at {op!r}; its last words: {last.strip()}")
@@ -166,3 +166,10 @@ class Teacher:
         with process.stderr as lines:
             for line in lines:
                 self._complaints = [*self._complaints[-40:], line]
+
+
+def _close_input(process: subprocess.Popen[str]) -> None:
+    """The two readers close the other pipes."""
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):  # what was not yet read is of no use to a dead worker
+            process.stdin.close()

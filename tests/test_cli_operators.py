@@ -29,10 +29,10 @@ def test_init_makes_a_private_home_with_settings_that_load(cli: Cli) -> None:
 def test_init_again_changes_nothing(cli: Cli) -> None:
     cli("init")
     file = cli.home / "lorefeed.toml"
-    file.write_text("[learn]\nrank = 32\n")
+    file.write_text("[learn]\nrank = 64\n")
 
     assert cli("init", "--json").json["written"] is False
-    assert file.read_text() == "[learn]\nrank = 32\n"
+    assert file.read_text() == "[learn]\nrank = 64\n"
     refused = cli("init", "--model", "some/model")
     assert refused.status == 1
     assert "--force" in refused.err
@@ -40,14 +40,14 @@ def test_init_again_changes_nothing(cli: Cli) -> None:
 
 def test_init_by_force_keeps_the_old_file(cli: Cli, tmp_path: Path) -> None:
     cli("init")
-    (cli.home / "lorefeed.toml").write_text("[learn]\nrank = 32\n")
+    (cli.home / "lorefeed.toml").write_text("[learn]\nrank = 64\n")
     (tmp_path / 'a "model"').mkdir()
 
     assert cli("init", "--model", tmp_path / 'a "model"', "--force").status == 0
 
-    assert (cli.home / "lorefeed.toml.old").read_text() == "[learn]\nrank = 32\n"
+    assert (cli.home / "lorefeed.toml.old").read_text() == "[learn]\nrank = 64\n"
     config = cli("config", "--json").json
-    assert (config["model"], config["learn"]["rank"]) == (str(tmp_path / 'a "model"'), 16)
+    assert (config["model"], config["learn"]["rank"]) == (str(tmp_path / 'a "model"'), 32)
 
 
 def test_every_default_of_the_first_file_may_be_uncommented(cli: Cli) -> None:
