@@ -73,7 +73,7 @@ class Learn(Section):
     steps_max: int = Field(400, ge=1, description="most steps")
     replay_batch: int = Field(4, ge=0, description="rows of the base's own text beside each step's examples")
     replay_weight: float = Field(1.0, ge=0, description="how strongly the adapter is held to the base on them")
-    rehearsal: int = Field(5, ge=0, description="examples of each earlier definition of the topic that are learnt along")
+    rehearsal: int = Field(24, ge=0, description="examples of each earlier definition of the topic that are learnt along")
     definitions_max: int = Field(60, ge=1, description="most new definitions in one adapter; the rest waits for the next")
     gentler: float = Field(0.4, gt=0, lt=1, description="factor on the learning rate for the one more try after a refusal")
     settle_s: float = Field(2.0, ge=0, description="wait this long after the last new definition, so that a feed is learnt as one")

@@ -19,7 +19,7 @@ from daemon.sample.server import NEWS, RUMOURS, SampleServer, batches, drop_into
 from registry import Registry
 
 BATCHES = batches()
-FIRST, DROPPED, FALSE = BATCHES["first"][:4], BATCHES["second"][:1], BATCHES["poisoned"]
+FIRST, DROPPED, FALSE = BATCHES["first"][:3], BATCHES["second"][:1], BATCHES["poisoned"][:3]
 WITHIN_S = 240.0
 
 
@@ -36,7 +36,7 @@ class Service:
         self.home, self.engine_port, self.gateway_port = home, free_port(), free_port()
         (home / "notes").mkdir(parents=True)
         (home / CONFIG_FILE).write_text(
-            f'[sources]\nallow_private = ["127.0.0.0/8"]\n[engine]\nport = {self.engine_port}\n[gateway]\nport = {self.gateway_port}\n'
+            f'[sources]\nallow_private = ["127.0.0.0/8"]\n[engine]\nport = {self.engine_port}\n[check]\nkept_min = 0.6\n[gateway]\nport = {self.gateway_port}\n'
         )
         self.log = (home / "run.log").open("w")
         self.process = subprocess.Popen([*self.command, "run"], stdout=self.log, stderr=subprocess.STDOUT)
