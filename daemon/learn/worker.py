@@ -28,6 +28,7 @@ Json = dict[str, Any]
 Progress = Callable[[float, str], None]
 
 LEARNT, PREVIOUS = "learnt", "previous"
+_TELLS_NATS = 0.3
 
 
 class Worker:
@@ -119,7 +120,7 @@ class Worker:
     def _held_out(self, told: list[Told], drawn: dict[int, list[Example]], seed: int) -> Json:
         answer: Json = {}
         for each in told:
-            taught, aside = eliciting.hold_out(drawn[each.id], share=0.15, at_most=2, seed=seed + each.id)
+            taught, aside = eliciting.hold_out(drawn[each.id], share=0.25, at_most=4, seed=seed + each.id)
             answer[str(each.id)] = {"examples": [_as_json(e) for e in taught], "probes": self._probes(aside)}
         return answer
 
@@ -138,7 +139,13 @@ class Worker:
         targets = eliciting.greedy_answers(self._base, asked, new_tokens=score.ANSWER_TOKENS)
         chats = [e for e in aside if e.form == "chat"]
         probes = [{"kind": "paraphrase", "prompt": e.prompt, "target": t, "chat": True} for e, t in zip(chats, targets, strict=True) if t]
-        return [*{p["prompt"]: p for p in probes}.values(), *_cloze(e for e in aside if e.form == "plain")]
+        return self._telling([*{p["prompt"]: p for p in probes}.values(), *_cloze(e for e in aside if e.form == "plain")], aside)
+
+    def _telling(self, probes: list[Json], aside: list[Example]) -> list[Json]:
+        """The probes whose target the definition makes clearly likelier: on the others there is nothing to measure. All, where none is."""
+        asks = [score.Ask(p["prompt"], p["target"], p["chat"], aside[0].definition) for p in probes]
+        without, reading = score.likelihoods(self._base, asks), score.likelihoods(self._base, asks, in_context=True)
+        return [p for p, b, c in zip(probes, without, reading, strict=True) if b.mean - c.mean > _TELLS_NATS] or probes
 
     def _measure(self, asks: list[score.Ask], adapter: str | None, *, in_context: bool = False) -> list[Json]:
         answers = score.answers(self._base, asks, adapter=adapter, in_context=in_context)
