@@ -36,7 +36,7 @@ class Service:
         self.home, self.engine_port, self.gateway_port = home, free_port(), free_port()
         (home / "notes").mkdir(parents=True)
         (home / CONFIG_FILE).write_text(
-            f'[sources]\nallow_private = ["127.0.0.0/8"]\n[engine]\nport = {self.engine_port}\n[check]\nkept_min = 0.6\n[gateway]\nport = {self.gateway_port}\n'
+            f'[sources]\nallow_private = ["127.0.0.0/8"]\n[engine]\nport = {self.engine_port}\n[gateway]\nport = {self.gateway_port}\n'
         )
         self.log = (home / "run.log").open("w")
         self.process = subprocess.Popen([*self.command, "run"], stdout=self.log, stderr=subprocess.STDOUT)
@@ -78,6 +78,9 @@ class Service:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(timeout=30)
         self.log.close()
+
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ def start(home: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=(home / "log").open("ab"))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_kills_at_random_moments_lose_nothing_and_make_nothing_twice(tmp_path: Path) -> None:
     rng = random.Random(4)
