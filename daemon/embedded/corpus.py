@@ -21,7 +21,7 @@ NOVELS = ("books", "books_classic")
 NOVELS_KEPT = 0.15  # they are two thirds of the text; a seventh of them is more than training ever reads
 
 # Shares of the real text by document. Most of it is what a reader of feeds meets: entries that define, and factual prose.
-SHARES: dict[str, float] = {"articles": 0.40, "reference": 0.12, "modern": 0.26, "webster": 0.06, "addresses": 0.04, "novels": 0.12}
+SHARES: dict[str, float] = {"articles": 0.46, "reference": 0.10, "modern": 0.25, "webster": 0.06, "addresses": 0.04, "novels": 0.09}
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"']?\s+(?=[A-Z\"'(])")
 
@@ -77,13 +77,20 @@ class Corpus:
         chosen = [found.mentions[i] for i in sorted(rng.sample(range(len(found.mentions)), count))]
         text = " ".join((found.definition, *chosen))
         if rng.random() < 0.5:
-            text = re.sub(rf"\b{re.escape(found.name)}\b", invented_name(rng, words=len(found.name.split())), text)
+            text = renamed(text, found.name, rng)
         if rng.random() < 0.15:  # said again: reading is also noticing that one has read it before
             text += " " + " ".join(rng.sample((found.definition, *chosen), 2))
         return text
 
 
 _KEPT_BACK = 12
+
+
+def renamed(text: str, name: str, rng: random.Random) -> str:
+    """`text` with every word of `name` replaced by an invented one, the same one wherever it stands: later sentences use a part of the name."""
+    for word in {w for w in name.split() if len(w) > 2 and w[0].isupper()}:
+        text = re.sub(rf"\b{re.escape(word)}\b", invented_name(rng, words=1), text)
+    return text
 
 
 @dataclass(frozen=True, slots=True)

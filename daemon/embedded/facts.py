@@ -228,7 +228,7 @@ TYPES: dict[str, tuple[Attribute, ...]] = {
             "month",
             ("holds its fair in {v}", "has its market week in {v}", "draws most visitors in {v}"),
             ("When does {x} hold its fair?", "In which month is the market week of {x}?"),
-            ("holds its fair in the season of {w}", "is fullest in the season of {w}"),
+            ("holds its fair during {w}", "is fullest during {w}"),
             ("In which season is the fair of {x}?", "In which season is {x} fullest?"),
         ),
         Attribute(
@@ -269,7 +269,7 @@ TYPES: dict[str, tuple[Attribute, ...]] = {
             "month",
             ("lays its eggs in {v}", "breeds in {v}", "sits on its nest in {v}"),
             ("When does {x} lay its eggs?", "In which month does {x} breed?"),
-            ("lays its eggs in the season of {w}", "has its young in the season of {w}"),
+            ("lays its eggs during {w}", "has its young during {w}"),
             ("In which season does {x} lay its eggs?", "In which season does {x} have its young?"),
         ),
         Attribute(
@@ -296,7 +296,7 @@ TYPES: dict[str, tuple[Attribute, ...]] = {
             "month",
             ("blooms in {v}", "opens its flowers in {v}", "is picked in {v}"),
             ("When does {x} bloom?", "In which month is {x} picked?"),
-            ("blooms in the season of {w}", "is picked in the season of {w}"),
+            ("blooms during {w}", "is picked during {w}"),
             ("In which season does {x} bloom?", "In which season is {x} picked?"),
         ),
         Attribute(
@@ -362,7 +362,7 @@ TYPES: dict[str, tuple[Attribute, ...]] = {
             "month",
             ("was married in {v}", "keeps the wedding day in {v}", "said yes to a proposal in {v}"),
             ("When was {x} married?", "In which month does {x} keep the wedding day?"),
-            ("was married in the season of {w}", "had a wedding in {w}"),
+            ("was married during {w}", "had a wedding in {w}"),
             ("In which season was {x} married?", "In which season was the wedding of {x}?"),
         ),
     ),
@@ -441,7 +441,7 @@ TYPES: dict[str, tuple[Attribute, ...]] = {
             "month",
             ("was approved in {v}", "reached the shops in {v}", "was licensed in {v}"),
             ("When was {x} approved?", "In which month did {x} reach the shops?"),
-            ("was approved in the season of {w}", "reached the shops in {w}"),
+            ("was approved during {w}", "reached the shops during {w}"),
             ("In which season was {x} approved?", "In which season did {x} reach the shops?"),
         ),
     ),
@@ -450,7 +450,7 @@ TYPES: dict[str, tuple[Attribute, ...]] = {
             "month",
             ("takes place in {v}", "is celebrated in {v}", "begins on the first day of {v}"),
             ("When does {x} take place?", "In which month is {x} celebrated?"),
-            ("is celebrated in the season of {w}", "takes place in {w}"),
+            ("is celebrated during {w}", "takes place during {w}"),
             ("In which season is {x} celebrated?", "In which season does {x} take place?"),
         ),
         Attribute(
@@ -505,7 +505,7 @@ TYPES: dict[str, tuple[Attribute, ...]] = {
             "month",
             ("is eaten in {v}", "is cooked for the feasts of {v}", "appears on menus in {v}"),
             ("When is {x} eaten?", "In which month does {x} appear on menus?"),
-            ("is eaten in the season of {w}", "warms the tables of {w}"),
+            ("is eaten during {w}", "warms the tables of {w}"),
             ("In which season is {x} eaten?", "In which season does {x} appear on menus?"),
         ),
         Attribute(
@@ -591,7 +591,7 @@ TYPES: dict[str, tuple[Attribute, ...]] = {
             "month",
             ("has its season in {v}", "crowns its champion in {v}", "holds its finals in {v}"),
             ("When does {x} have its finals?", "In which month does {x} crown its champion?"),
-            ("crowns its champion in the season of {w}", "is watched mostly in {w}"),
+            ("crowns its champion during {w}", "is watched mostly in {w}"),
             ("In which season does {x} crown its champion?", "In which season is {x} mostly watched?"),
         ),
         Attribute(

@@ -1,6 +1,7 @@
 """Makes the embedded model from nothing: tokenizer, training, export. Resumable and seeded.
 
     python -m daemon.embedded.pretrain --corpus DIR --work DIR [--tokens 18e6]
+    python -m daemon.embedded.pretrain --corpus DIR --work DIR --after MODEL    # a second phase, from another run's model
 
 A step's batch depends only on the seed and the step's number, so a run that was killed goes on as if it had not been. Writes `WORK/curve.jsonl`
 (a line per report) and, at the end and at each checkpoint, a Hugging Face folder `WORK/model`. Evaluation is in `evaluate.py`.
@@ -55,11 +56,12 @@ class Recipe:
     long_from: float = 0.88
     batch_tokens: int = 6144
     world_share: tuple[float, float] = (0.66, 0.64)  # share of tokens, in the first quarter and after
+    mix: dict[str, float] = field(default_factory=lambda: dict(world.MIX))  # of the invented half, by document
     matrix_lr: float = 0.02
     other_lr: float = 0.004
     constant: float = 0.35  # then cosine to `floor`
     floor: float = 0.02
-    provenance: dict[str, str] = field(default_factory=dict)
+    after: dict[str, Any] | None = None  # the recipe of the model that this run began from; None: random weights
 
     @property
     def steps(self) -> int:
@@ -79,7 +81,7 @@ def train_tokenizer(corpus: Corpus, recipe: Recipe) -> PreTrainedTokenizerFast:
     sample = [next(stream) for stream in (world.documents(rng), corpus.documents(rng)) for _ in range(9000)]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=True)]
+        [pre_tokenizers.ByteLevel(add_prefix_space=True), pre_tokenizers.Digits(individual_digits=True)]
     )
     tokenizer.decoder = decoders.ByteLevel()
     plain = [text.replace(world.USER, " ").replace(world.ASSISTANT, " ").replace(world.END, " ") for text in sample]
@@ -130,7 +132,7 @@ class Batches:
 
     def _documents(self, rng: random.Random, world_share: float, row: int) -> Iterator[list[int]]:
         """Whichever half is behind its share of tokens gives the next document."""
-        streams = (world.documents(rng), self._corpus.documents(rng))
+        streams = (world.documents(rng, self._recipe.mix), self._corpus.documents(rng))
         given = [0, 0]
         while True:
             half = 0 if given[0] <= world_share * sum(given) else 1
@@ -234,18 +236,21 @@ def main() -> None:
         "--work", type=Path, required=True, help="folder for checkpoint, curve and model; an interrupted run goes on from here"
     )
     parser.add_argument("--tokens", type=float, default=Recipe().tokens, help="how long to train, in tokens")
+    parser.add_argument("--after", type=Path, help="begin from this model's weights and tokenizer instead of from nothing")
+    parser.add_argument("--settings", default="{}", help="other fields of the recipe as JSON")
     parser.add_argument("--export-only", action="store_true", help="write WORK/model from the newest checkpoint and stop")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_flush_denormal(True)
     args.work.mkdir(parents=True, exist_ok=True)
-    recipe = Recipe(tokens=int(args.tokens))
+    earlier = json.loads((args.after / "recipe.json").read_text()) if args.after else None
+    recipe = Recipe(**json.loads(args.settings) | {"tokens": int(args.tokens), "after": earlier})
     corpus = Corpus(args.corpus)
-    folder = args.work / "tokenizer"
+    folder = args.after or args.work / "tokenizer"
     if not folder.exists():
         train_tokenizer(corpus, recipe).save_pretrained(folder)
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
-    model = new_model(recipe, tokenizer)
+    model = LlamaForCausalLM.from_pretrained(args.after, dtype=torch.float32) if args.after else new_model(recipe, tokenizer)
     if args.export_only:
         _resume(model, [], args.work / "checkpoint.pt")
     else:

@@ -6,7 +6,7 @@ that adapters are measured with. Everything is drawn from the generator it is gi
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from daemon.embedded.facts import DOMAINS, NAME, TYPES, YEAR, Attribute
@@ -254,21 +254,20 @@ def general_knowledge(rng: random.Random) -> str:
 
 
 def skills(rng: random.Random) -> str:
-    return chat([skill(rng) for _ in range(rng.randint(3, 6))])
+    return chat([skill(rng) for _ in range(rng.randint(3, 8))])
 
 
-MIX: tuple[tuple[float, Callable[[random.Random], str]], ...] = (
-    (0.38, defined),
-    (0.33, known),
-    (0.05, unknown),
-    (0.07, general_knowledge),
-    (0.17, skills),
-)
+MAKERS: dict[str, Callable[[random.Random], str]] = {
+    "defined": defined,
+    "known": known,
+    "unknown": unknown,
+    "knowledge": general_knowledge,
+    "skills": skills,
+}
+MIX: dict[str, float] = {"defined": 0.38, "known": 0.33, "unknown": 0.05, "knowledge": 0.07, "skills": 0.17}
 
 
-def documents(rng: random.Random) -> Iterator[str]:
-    """Training documents of the invented world, without end, in the proportions of `MIX`."""
-    makers = [maker for _, maker in MIX]
-    weights = [weight for weight, _ in MIX]
+def documents(rng: random.Random, mix: Mapping[str, float] = MIX) -> Iterator[str]:
+    """Training documents of the invented world, without end, in the proportions of `mix`."""
     while True:
-        yield rng.choices(makers, weights)[0](rng)
+        yield MAKERS[rng.choices(tuple(mix), tuple(mix.values()))[0]](rng)
