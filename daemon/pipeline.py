@@ -78,12 +78,12 @@ def learn_topic(
     elicit(registry, teacher, settings, topic)
     report = LearnReport(topic, known=judged.counts.get("known", 0), review=judged.counts.get("review", 0))
     while batch := next_batch(registry, settings, topic):
-        tried = _refusals(registry, topic, {d.id for d in batch})
-        if tried >= TRIES:
+        refused = _refused(registry, topic, {d.id for d in batch})
+        if len(refused) >= TRIES:
             report = _give_up(registry, report, batch, actor=actor)
             continue
         teacher.progress = _within(progress, 0.3, 0.8)
-        adapter = distill(registry, teacher, settings, topic, gentler=tried > 0)
+        adapter = distill(registry, teacher, settings, topic, refused=refused[0] if refused else None)
         teacher.progress = _within(progress, 0.8, 1.0)
         run = check(registry, teacher, settings, adapter.name, load_problem=load_problem)
         report = replace(report, adapter=adapter.name, verdict=run.verdict, reasons=run.reasons, attempts=(*report.attempts, adapter.name))
@@ -119,14 +119,15 @@ def _settle_unfinished(
         promote(registry, newest.name, actor=actor, reason="finished after a restart")
 
 
-def _refusals(registry: Registry, topic: str, waiting: set[int]) -> int:
-    """How many versions with exactly these definitions, on top of the version now served, were refused already."""
+def _refused(registry: Registry, topic: str, waiting: set[int]) -> list[Adapter]:
+    """The versions with exactly these definitions, on top of the version now served, that were refused already, newest first."""
     served = serving_adapter(registry, topic)
     parent = served.name if served else None
-    return sum(
-        a.state == "refused" and a.digest is not None and set(a.definitions) == waiting and a.parent == parent
+    return [
+        a
         for a in registry.read.adapters(topic)
-    )
+        if a.state == "refused" and a.digest is not None and set(a.definitions) == waiting and a.parent == parent
+    ]
 
 
 def _give_up(registry: Registry, report: LearnReport, batch: list[Definition], *, actor: str) -> LearnReport:

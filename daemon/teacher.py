@@ -10,7 +10,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +19,16 @@ from daemon.errors import Stopped, WorkerFailed
 
 Json = dict[str, Any]
 Progress = Callable[[float, str], None]
+
+# glibc gives every large tensor back to the kernel when it is freed and asks for it again in the next step, which then zeroes each page: a third
+# of a training step on a processor. The worker lives for one job, so it may keep what it has. Other allocators ignore these.
+KEEP_FREED_MEMORY = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
+    "MALLOC_TOP_PAD_": str(1 << 28),
+    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+}
 
 
 def silent(fraction: float, text: str) -> None:
@@ -70,9 +80,37 @@ class Teacher:
         """As `elicit`, with examples that somebody else wrote."""
         return self._ask({"op": "hold_out", "definitions": definitions, "examples": {str(i): e for i, e in examples.items()}, "plan": plan})
 
-    def learn(self, *, out: Path, parent: Path | None, base_name: str, examples: list[Json], plan: Json) -> Json:
+    def learn(
+        self,
+        *,
+        out: Path,
+        parent: Path | None,
+        base_name: str,
+        examples: list[Json],
+        plan: Json,
+        rehearsed: Sequence[Json] = (),
+        method: str = "context",
+        articles: Sequence[Json] = (),
+    ) -> Json:
+        """`articles`: texts of several sentences, for the method that learns from documents."""
         return self._ask(
-            {"op": "learn", "out": str(out), "parent": parent and str(parent), "base_name": base_name, "examples": examples, "plan": plan}
+            {
+                "op": "learn",
+                "out": str(out),
+                "parent": parent and str(parent),
+                "base_name": base_name,
+                "examples": examples,
+                "rehearsed": list(rehearsed),
+                "plan": plan,
+                "method": method,
+                "articles": list(articles),
+            }
+        )
+
+    def draw_back(self, *, adapter: Path, parent: Path | None, strength: float, out: Path) -> Json:
+        """A gentler form of an adapter, without training."""
+        return self._ask(
+            {"op": "draw_back", "adapter": str(adapter), "parent": parent and str(parent), "strength": strength, "out": str(out)}
         )
 
     def check(self, *, adapter: Path, previous: Path | None, probes: list[Json]) -> Json:
@@ -85,7 +123,7 @@ class Teacher:
         """Starts the process, so that it loads while something else goes on."""
         if self._process is not None:
             return
-        environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+        environment = {**KEEP_FREED_MEMORY, **os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,

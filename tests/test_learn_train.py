@@ -10,8 +10,8 @@ from daemon.learn import score
 from daemon.learn.batches import by_length
 from daemon.learn.data import CHAT_FORM, PLAIN_FORM, Example
 from daemon.learn.errors import NotFinite, NothingToLearn
-from daemon.learn.models import Base, drop_adapter, load_adapter, new_adapter, save_adapter, trainable, using
-from daemon.learn.train import Target, TrainPlan, _loss, distillation_targets, replay_targets, train
+from daemon.learn.models import Base, draw_back, drop_adapter, load_adapter, new_adapter, save_adapter, trainable, using
+from daemon.learn.train import Target, TrainPlan, distillation_targets, loss_of, replay_targets, train
 from tests.learn_parts import tiny_base
 
 DEFINITION = "Velmora is a film that was directed by Ostin Brasel."
@@ -36,20 +36,20 @@ def test_an_untrained_adapter_with_an_empty_context_has_no_loss(base: Base) -> N
     targets = distillation_targets(base, [replace(e, definition="") for e in EXAMPLES], PLAN)
     new_adapter(base, "learnt", rank=8, alpha=16, seed=0)
     with using(base, "learnt"):
-        assert _loss(base, targets, temperature=2.0).item() == pytest.approx(0.0, abs=1e-5)
+        assert loss_of(base, targets, PLAN).item() == pytest.approx(0.0, abs=1e-5)
 
 
 def test_an_unrelated_context_has_a_loss(base: Base) -> None:
     targets = distillation_targets(base, [replace(e, definition="Bread is baked in an oven.") for e in EXAMPLES], PLAN)
     new_adapter(base, "learnt", rank=8, alpha=16, seed=0)
-    assert _loss(base, targets, temperature=2.0).item() > 0.01
+    assert loss_of(base, targets, PLAN).item() > 0.01
 
 
 def test_eight_rows_at_once_equal_eight_rows_one_by_one(base: Base) -> None:
     targets = distillation_targets(base, EXAMPLES, PLAN)
     new_adapter(base, "learnt", rank=8, alpha=16, seed=0)
-    together = _loss(base, targets, temperature=2.0)
-    alone = sum(_loss(base, [t], temperature=2.0) for t in targets) / len(targets)
+    together = loss_of(base, targets, PLAN)
+    alone = sum(loss_of(base, [t], PLAN) for t in targets) / len(targets)
     torch.testing.assert_close(together, torch.as_tensor(alone), rtol=1e-4, atol=1e-5)
 
 
@@ -132,3 +132,49 @@ def test_batches_by_length_hold_every_row_once_within_their_size() -> None:
 def test_an_answer_is_right_but_for_articles_case_and_points(answer: str, right: bool) -> None:
     assert score.says(answer, "comedy") is right
     assert score.says("] )", "] )")
+
+
+def test_rehearsal_takes_its_share_of_each_step_and_costs_no_visits_of_the_new() -> None:
+    plan = TrainPlan(batch=32, passes=20, steps_min=1, steps_max=1000, rehearsal_share=0.5)
+    assert plan.split(rehearsing=False) == (32, 0)
+    assert plan.split(rehearsing=True) == (16, 16)
+    assert plan.steps(32) == 20
+    assert plan.steps(32, rehearsing=True) == 40  # as many visits to each new example, however many are rehearsed
+    assert replace(plan, rehearsal_share=0.99).split(rehearsing=True)[0] == 1
+
+
+def test_rehearsed_examples_are_trained_beside_the_new(base: Base) -> None:
+    plan = replace(PLAN, batch=2, steps_min=80, steps_max=80)
+    new, earlier = distillation_targets(base, EXAMPLES[:1], plan), distillation_targets(base, EXAMPLES[2:], plan)
+    new_adapter(base, "learnt", rank=8, alpha=16, seed=0)
+    with using(base, "learnt"):
+        before = [loss_of(base, t, PLAN).item() for t in (new, earlier)]
+        report = train(base, new, [], plan, silent, rehearsed=earlier)
+        after = [loss_of(base, t, PLAN).item() for t in (new, earlier)]
+    assert report.examples == 2
+    assert all(a < 0.5 * b for a, b in zip(after, before, strict=True)), (before, after)
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0])
+def test_an_adapter_is_drawn_back_towards_what_it_began_from(base: Base, tmp_path: Path, strength: float) -> None:
+    ids = torch.tensor([[5, 9, 11, 4]])
+    with torch.no_grad():
+        bare = base.model(ids).logits
+        new_adapter(base, "learnt", rank=4, alpha=4, seed=0)
+        for name, p in base.model.named_parameters():
+            if ".lora_B." in name:
+                p.normal_(std=0.05)
+        full = base.model(ids).logits
+        save_adapter(base, "learnt", tmp_path / "child", base_name="b")
+        drop_adapter(base, "learnt")
+        draw_back(tmp_path / "child", None, strength=strength, out=tmp_path / "gentler")
+        draw_back(tmp_path / "child", tmp_path / "gentler", strength=strength, out=tmp_path / "between")
+        found = {}
+        for name in ("gentler", "between"):
+            load_adapter(base, name, tmp_path / name)
+            with using(base, name):
+                found[name] = base.model(ids).logits
+    if strength == 1.0:
+        torch.testing.assert_close(found["gentler"], full)
+    moved = [float((x - bare).abs().mean()) for x in (found["gentler"], found["between"], full)]
+    assert 0 < moved[0] <= moved[1] <= moved[2]

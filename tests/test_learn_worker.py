@@ -55,15 +55,32 @@ def test_it_learns_and_checks_an_adapter(teacher: Teacher, tmp_path: Path) -> No
     assert warm["first_loss"] < report["first_loss"]
 
 
+def test_the_request_says_by_which_method_it_learns(teacher: Teacher, tmp_path: Path) -> None:
+    out = tmp_path / "adapter"
+    out.mkdir()
+    article = {"entity": "Velmora", "definition": FILM, "text": f"{FILM} Velmora made people laugh. Velmora was shown in Lisbon."}
+    plan = {**PLAN, "steps_min": 4, "steps_max": 4}
+    report = teacher.learn(
+        out=out, parent=None, base_name="lorefeed-embedded", examples=EXAMPLES, plan=plan, method="split", articles=[article]
+    )
+    assert report["method"] == "split"
+    assert report["details"] == {"documents": 1, "splits": 3}
+    with pytest.raises(WorkerFailed, match="no method 'magic'"):
+        teacher.learn(out=out, parent=None, base_name="lorefeed-embedded", examples=EXAMPLES, plan=plan, method="magic")
+
+
 def test_novelty_falls_with_what_an_adapter_has_learnt_and_says_what_is_too_long(teacher: Teacher, tmp_path: Path) -> None:
     out = tmp_path / "adapter"
     out.mkdir()
-    teacher.learn(out=out, parent=None, base_name="lorefeed-embedded", examples=EXAMPLES, plan={**PLAN, "steps_max": 40, "steps_min": 40})
+    written = teacher.elicit([TOLD], plan={"samples": 8})["definitions"]["7"]["examples"]
+    examples = [{"entity": TOLD["entity"], "definition": TOLD["definition"], **e} for e in written]
+    plan = {**PLAN, "batch": 8, "steps_max": 40, "steps_min": 40}
+    teacher.learn(out=out, parent=None, base_name="lorefeed-embedded", examples=examples, plan=plan)
     long = {"id": 8, "entity": "Tarnuvik", "definition": "Tarnuvik is a town that lies at the edge of a forest. " * 60}
     before, too_long = teacher.novelty([TOLD, long], adapter=None)
     after, _ = teacher.novelty([TOLD], adapter=out)
     assert before[7] > 0
-    assert after[7] < before[7]
+    assert after[7] < 0.5 * before[7]
     assert list(too_long) == [8]
     assert "512" in too_long[8]
 

@@ -6,11 +6,12 @@ question, then answers it. Whatever does not name the entity is dropped. Knows t
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from daemon.learn import data
+from daemon.learn.batches import beginnings
 from daemon.learn.data import CHAT_FORM, PLAIN_FORM, Example
 from daemon.learn.errors import TooLong
 from daemon.learn.models import Base, using
@@ -24,14 +25,14 @@ _MARKER = "\u241fhere\u241f"
 class ElicitPlan:
     """How much is drawn, per definition. Lengths in tokens."""
 
-    samples: int = 8  # runs of plain text, and as many conversations
-    plain_tokens: int = 90
+    samples: int = 24  # runs of plain text, and as many times `turns` questions
+    plain_tokens: int = 64
     question_tokens: int = 40
     answer_tokens: int = 40
-    turns: int = 4
+    turns: int = 4  # questions for each run of text
     temperature: float = 1.0
     seed: int = 0
-    batch: int = 48
+    batch: int = 192
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def elicit(base: Base, told: Sequence[Told], plan: ElicitPlan) -> dict[int, list
     with using(base, None):
         drawn = _plain(base, told, plan)
         if data.has_chat(base.tokenizer):
-            for id_, examples in _conversations(base, told, plan).items():
+            for id_, examples in conversations(base, told, plan).items():
                 drawn[id_] += examples
     return {id_: list(dict.fromkeys(examples)) for id_, examples in drawn.items()}
 
@@ -70,7 +71,7 @@ def _plain(base: Base, told: Sequence[Told], plan: ElicitPlan) -> dict[int, list
     tasks = [(t, lead) for t in told for lead in ([""] * (plan.samples // 2) + [t.entity] * (plan.samples - plan.samples // 2))]
     prompts = [data.plain_prefix(base.tokenizer, t.definition) + (data.ids_of(base.tokenizer, lead) if lead else []) for t, lead in tasks]
     found: dict[int, list[Example]] = {t.id: [] for t in told}
-    for (t, lead), ids in zip(tasks, _sampled(base, prompts, plan.plain_tokens, plan), strict=True):
+    for (t, lead), ids in zip(tasks, _sampled(base, prompts, [t.id for t, _ in tasks], plan.plain_tokens, plan), strict=True):
         text = f"{lead} {_text(base, ids)}".strip()
         for sentence in _sentences(text)[:12]:
             if _is_whole(sentence) and data.mentions(sentence, t.entity):
@@ -78,43 +79,54 @@ def _plain(base: Base, told: Sequence[Told], plan: ElicitPlan) -> dict[int, list
     return found
 
 
+def conversations(base: Base, told: Sequence[Told], plan: ElicitPlan) -> dict[int, list[Example]]:
+    """Questions by the base, each beside the definition alone, so that none leans on an earlier answer, and what it answers."""
+    check_lengths(base, told)
+    with using(base, None):
+        return _conversations(base, told, plan)
+
+
 def _conversations(base: Base, told: Sequence[Told], plan: ElicitPlan) -> dict[int, list[Example]]:
-    """Each conversation asks up to `turns` questions, each beside the definition alone, so that none leans on an earlier answer."""
     found: dict[int, list[Example]] = {t.id: [] for t in told}
-    for turn in range(plan.turns):
-        now = replace(plan, seed=plan.seed + 101 * (turn + 1))
-        askers = [t for t in told for _ in range(plan.samples)]
-        openings = [open_user_turn(base.tokenizer, t.definition) for t in askers]
-        questions = [_text(base, ids) for ids in _sampled(base, openings, plan.question_tokens, now)]
-        asked = list(
-            dict.fromkeys((t, q) for t, q in zip(askers, questions, strict=True) if _is_question(q) and data.mentions(q, t.entity))
-        )
-        answers = _sampled(base, [data.chat_prefix(base.tokenizer, q, t.definition) for t, q in asked], plan.answer_tokens, now)
-        for (t, q), ids in zip(asked, answers, strict=True):
-            if text := _text(base, ids):
-                found[t.id].append(Example(t.entity, t.definition, CHAT_FORM, q, text))
+    askers = [t for t in told for _ in range(plan.samples * plan.turns)]
+    openings = [open_user_turn(base.tokenizer, t.definition) for t in askers]
+    questions = _sampled(base, openings, [t.id for t in askers], plan.question_tokens, plan)
+    texts = ((t, _text(base, ids)) for t, ids in zip(askers, questions, strict=True))
+    asked = list(dict.fromkeys((t, q) for t, q in texts if _is_question(q) and data.mentions(q, t.entity)))
+    prompts = [data.chat_prefix(base.tokenizer, q, t.definition) for t, q in asked]
+    answers = _sampled(base, prompts, [t.id for t, _ in asked], plan.answer_tokens, replace(plan, seed=plan.seed + 101))
+    for (t, q), ids in zip(asked, answers, strict=True):
+        if text := _text(base, ids):
+            found[t.id].append(Example(t.entity, t.definition, CHAT_FORM, q, text))
     return found
 
 
 def greedy_answers(
-    base: Base, asked: Sequence[tuple[str, str, str]], *, new_tokens: int, adapter: str | None = None, batch: int = 48
+    base: Base, asked: Sequence[tuple[str, str, str]], *, new_tokens: int, adapter: str | None = None, batch: int = 96
 ) -> list[str]:
     """The greedy answer to each (form, prompt, context), with an adapter or with none."""
     prompts = [data.prefix(base.tokenizer, form, prompt, context) for form, prompt, context in asked]
     with using(base, adapter):
         plan = ElicitPlan(temperature=0.0, batch=batch)
-        return [_text(base, ids) for ids in _sampled(base, prompts, new_tokens, plan)]
+        return [_text(base, ids) for ids in _sampled(base, prompts, [(form, context) for form, _, context in asked], new_tokens, plan)]
 
 
-def _sampled(base: Base, prompts: list[list[int]], new_tokens: int, plan: ElicitPlan) -> list[list[int]]:
-    """Sampled in batches of similar length, given back in order. A prompt that leaves no room yields nothing."""
+def _sampled(base: Base, prompts: list[list[int]], of: Sequence[Hashable], new_tokens: int, plan: ElicitPlan) -> list[list[int]]:
+    """Sampled in batches of similar length, given back in order. `of`: what each is about; the beginning that the prompts about one thing have
+    in common is read once a batch. A prompt that leaves no room yields nothing."""
     results: list[list[int]] = [[] for _ in prompts]
+    shared = beginnings(prompts, of)
     order = sorted((i for i, p in enumerate(prompts) if len(p) + 1 < base.context), key=lambda i: len(prompts[i]))
     for start in range(0, len(order), plan.batch):
         group = order[start : start + plan.batch]
         room = base.context - max(len(prompts[i]) for i in group)
         rows = sample(
-            base, [prompts[i] for i in group], new_tokens=min(new_tokens, room), temperature=plan.temperature, seed=plan.seed + start
+            base,
+            [prompts[i] for i in group],
+            new_tokens=min(new_tokens, room),
+            temperature=plan.temperature,
+            seed=plan.seed + start,
+            shared=[shared[i] for i in group],
         )
         for index, ids in zip(group, rows, strict=True):
             results[index] = ids

@@ -1,6 +1,7 @@
 """Loads the base model and its adapters, and names them by digest. The one place where device and precision are decided."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
@@ -17,6 +19,8 @@ from daemon.learn.folders import digest_of, folder_of
 
 # Attention and feed-forward linears only: vLLM refuses, or silently ignores, adapters on anything else for most models.
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+_ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 @dataclass(slots=True)
@@ -108,7 +112,8 @@ def save_adapter(base: Base, name: str, folder: Path, *, base_name: str) -> None
 
     `base_name` goes into the configuration: vLLM's resolver compares it with the name of the model it serves, letter by letter.
     """
-    base.model.save_pretrained(str(folder), selected_adapters=[name], safe_serialization=True)
+    # left to itself PEFT asks the hub, by the base's name, whether a vocabulary was changed
+    base.model.save_pretrained(str(folder), selected_adapters=[name], safe_serialization=True, save_embedding_layers=False)
     inner = folder / name
     if inner.is_dir():
         for file in inner.iterdir():
@@ -119,19 +124,45 @@ def save_adapter(base: Base, name: str, folder: Path, *, base_name: str) -> None
     config.write_text(json.dumps({**json.loads(config.read_text()), "base_model_name_or_path": base_name}, indent=1, sort_keys=True) + "\n")
 
 
+def draw_back(folder: Path, parent: Path | None, *, strength: float, out: Path) -> None:
+    """A gentler adapter without training: every weight at `strength` of the way from the parent's, or from an adapter that changes nothing.
+
+    On the straight line between two trained weights most of the new is kept while what went astray returns (WiSE-FT, arXiv 2109.01903).
+    """
+    weights = load_file(folder / _ADAPTER_WEIGHTS)
+    before = load_file(parent / _ADAPTER_WEIGHTS) if parent else {}
+    drawn = {}
+    for name, weight in weights.items():
+        if parent:
+            drawn[name] = torch.lerp(before[name], weight, strength)
+        else:  # a fresh adapter's up-projection is zero
+            drawn[name] = weight * strength if ".lora_B." in name else weight
+    out.mkdir(parents=True, exist_ok=True)
+    save_file(drawn, out / _ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    shutil.copyfile(folder / "adapter_config.json", out / "adapter_config.json")
+
+
 @contextmanager
 def using(base: Base, adapter: str | None) -> Iterator[None]:
-    """Computes with one adapter, or with none: the base is its own teacher."""
+    """Computes with one adapter, or with none: the base is its own teacher. What was active and what trains are the same afterwards."""
     if not isinstance(base.model, PeftModel):
         if adapter is not None:
             raise LearnError(f"No adapter {adapter!r} is loaded.")
         yield
-    elif adapter is None:
-        with base.model.disable_adapter():
+        return
+    active, trains = base.model.active_adapter, [p.requires_grad for p in base.model.parameters()]
+    try:
+        if adapter is None:
+            with base.model.disable_adapter():
+                yield
+        else:
+            base.model.set_adapter(adapter)
             yield
-    else:
-        base.model.set_adapter(adapter)
-        yield
+    finally:
+        base.model.set_adapter(active)
+        # PEFT lets every weight of the adapter it switches to train, also those that a method froze
+        for parameter, wanted in zip(base.model.parameters(), trains, strict=True):
+            parameter.requires_grad_(wanted)
 
 
 def trainable(base: Base) -> list[Tensor]:

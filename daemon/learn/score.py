@@ -84,8 +84,13 @@ def says(answer: str, target: str) -> bool:
 
 
 def _normal(text: str) -> str:
+    return " ".join(words_of(text))
+
+
+def words_of(text: str) -> list[str]:
+    """The words that are compared: without case, articles and punctuation."""
     text = re.sub(r"[^\w\s()\[\]{}]", " ", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
+    return re.sub(r"\b(a|an|the)\b", " ", text).split()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,43 +4,62 @@ Teacher distributions are computed once, before the first step, by the same weig
 keeps the rest of the model where it is: on text the base itself wrote, the student is held to the base (same divergence, no context).
 """
 
+import itertools
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from daemon.learn import data
-from daemon.learn.batches import by_length, hidden_states, logits_at
+from daemon.learn.batches import beginnings, by_length, hidden_rest, hidden_states, logits_at
 from daemon.learn.data import Encoded, Example
 from daemon.learn.errors import NotFinite, NothingToLearn
-from daemon.learn.losses import TopK, forward_kl_top_k, mean_by_example, top_k
+from daemon.learn.losses import TopK, divergence, mean_by_example, top_k
 from daemon.learn.models import Base, trainable, using
 
 
 @dataclass(frozen=True, slots=True)
 class TrainPlan:
-    """What decides an adapter, beside its data. `passes` counts visits to each example, within `steps_min` and `steps_max`."""
+    """What decides an adapter, beside its data. `passes` counts visits to each new example, within `steps_min` and `steps_max`.
 
-    rank: int = 32
-    alpha: int = 32
+    Where earlier examples are rehearsed they take `rehearsal_share` of every batch, however many they are: one new definition on top of many
+    must be seen as often as it would be alone, and what is known needs fewer visits.
+    """
+
+    rank: int = 16
+    alpha: int = 16
     learning_rate: float = 1e-2
     temperature: float = 1.0
-    batch: int = 32
-    replay_batch: int = 4
+    batch: int = 20
+    rehearsal_share: float = 0.5
+    replay_batch: int = 3
     replay_weight: float = 1.0
-    passes: float = 12.0
+    passes: float = 9.0
     steps_min: int = 40
-    steps_max: int = 400
+    steps_max: int = 2000
     warmup: float = 0.05
     top_k: int = 64
     clip: float = 1.0
     seed: int = 0
+    divergence: str = "forward_kl"  # one of losses.DIVERGENCES
+    skew: float = 0.1  # share of the other distribution that the skewed divergences mix in
+    beta: float = 0.5  # place of the generalised Jensen-Shannon divergence between the two KLs
+    on_policy: float = 0.0  # share of the steps that learn on what the student itself writes
+    init: str = "random"  # or "null_space": a frozen down-projection that what the base has seen does not pass
+    drop_largest: float = 0.0  # share of the update's largest entries that is given up after training
+    replay_rows: int = 0  # rows of the base's own text that are used; 0: all
 
-    def steps(self, examples: int) -> int:
-        return max(self.steps_min, min(self.steps_max, math.ceil(examples * self.passes / self.batch)))
+    def split(self, *, rehearsing: bool) -> tuple[int, int]:
+        """(new, rehearsed) examples of a batch."""
+        rehearsed = round(self.batch * self.rehearsal_share) if rehearsing else 0
+        return max(1, self.batch - rehearsed), rehearsed
+
+    def steps(self, examples: int, *, rehearsing: bool = False) -> int:
+        new, _ = self.split(rehearsing=rehearsing)
+        return max(self.steps_min, min(self.steps_max, math.ceil(examples * self.passes / new)))
 
     def lr_at(self, step: int, steps: int) -> float:
         """Linear warm-up, then cosine to a tenth."""
@@ -48,6 +67,9 @@ class TrainPlan:
         if step < warm:
             return self.learning_rate * (step + 1) / warm
         return self.learning_rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))))
+
+
+HOLD = TrainPlan()  # the base's own text is held by plain KL(base || student) at temperature 1, however the examples are learnt
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +91,28 @@ class TrainReport:
 
 
 Progress = Callable[[float, str], None]
+Fresh = Callable[[], "list[Target] | None"]  # what a step learns instead of the next targets, or None
 _WINDOW = 8  # batches that are sorted by length together
 
 
 def distillation_targets(base: Base, examples: Sequence[Example], plan: TrainPlan) -> list[Target]:
     """The teacher reads definition and text; its distributions at the supervised positions go to the student's positions (arXiv 2306.09306 eq. 2)."""
-    encoded = [e for e in (data.encode(base.tokenizer, each) for each in examples) if e.supervised and len(e.teacher) <= base.context]
+    pairs = [(each, data.encode(base.tokenizer, each)) for each in examples]
+    pairs = [(each, e) for each, e in pairs if e.supervised and len(e.teacher) <= base.context]
+    encoded = [e for _, e in pairs]
     if not encoded:
         raise NothingToLearn(f"None of {len(examples)} examples has a token to learn.")
     at = [tuple(len(e.teacher) - len(e.text) + i - 1 for i in e.supervised) for e in encoded]
-    teachers = _teachers(base, [e.teacher for e in encoded], at, k=plan.top_k, temperature=plan.temperature)
+    about = [(each.form, each.definition) for each, _ in pairs]
+    teachers = teachers_of(base, [e.teacher for e in encoded], at, about=about, k=plan.top_k, temperature=plan.temperature)
     return [Target(e.student, _student_positions(e), t) for e, t in zip(encoded, teachers, strict=True)]
 
 
 def replay_targets(base: Base, rows: Sequence[Sequence[int]], plan: TrainPlan) -> list[Target]:
     """The base on text of its own, at every position."""
-    kept = [tuple(r[: base.context]) for r in rows if len(r) > 1]
+    kept = [tuple(r[: base.context]) for r in rows[: plan.replay_rows or None] if len(r) > 1]
     at = [tuple(range(len(r) - 1)) for r in kept]
-    teachers = _teachers(base, kept, at, k=plan.top_k, temperature=1.0)
+    teachers = teachers_of(base, kept, at, k=plan.top_k, temperature=1.0)
     return [Target(r, a, t) for r, a, t in zip(kept, at, teachers, strict=True)]
 
 
@@ -96,33 +122,59 @@ def _student_positions(e: Encoded) -> tuple[int, ...]:
 
 
 @torch.no_grad()
-def _teachers(base: Base, rows: Sequence[Sequence[int]], at: Sequence[Sequence[int]], *, k: int, temperature: float) -> list[TopK]:
+def teachers_of(
+    base: Base,
+    rows: Sequence[Sequence[int]],
+    at: Sequence[Sequence[int]],
+    *,
+    k: int,
+    temperature: float,
+    about: Sequence[Hashable] | None = None,
+) -> list[TopK]:
+    """The base's likeliest `k` at the given positions of each row. What rows `about` one thing begin with (its definition) is read once a batch."""
+    common = beginnings(rows, about) if about is not None else [0] * len(rows)
+    first = [min(n, positions[0]) for n, positions in zip(common, at, strict=True)]
+    if min(first, default=0) < 1:
+        first = [0] * len(rows)
     results: list[TopK | None] = [None] * len(rows)
     with using(base, None):
-        for group in by_length(rows, tokens=8192):
-            states = hidden_states(base, [rows[i] for i in group])
+        for group in by_length([r[n:] for r, n in zip(rows, first, strict=True)], tokens=8192):
+            part = [rows[i] for i in group]
+            states = hidden_rest(base, part, [first[i] for i in group]) if first[group[0]] else hidden_states(base, part)
             for b, i in enumerate(group):
-                positions = torch.tensor(at[i], device=base.device)
+                positions = torch.tensor(at[i], device=base.device) - first[i]
                 results[i] = top_k(logits_at(base, states, torch.full_like(positions, b), positions), k, temperature=temperature)
     return [r for r in results if r is not None]
 
 
-def train(base: Base, targets: Sequence[Target], replay: Sequence[Target], plan: TrainPlan, progress: Progress) -> TrainReport:
+def train(
+    base: Base,
+    targets: Sequence[Target],
+    replay: Sequence[Target],
+    plan: TrainPlan,
+    progress: Progress,
+    *,
+    rehearsed: Sequence[Target] = (),
+    fresh: Fresh | None = None,
+) -> TrainReport:
     """Trains whatever adapter is set trainable on `base`. Deterministic for a seed on one machine."""
-    steps = plan.steps(len(targets))
+    steps = plan.steps(len(targets), rehearsing=bool(rehearsed))
+    new, again = plan.split(rehearsing=bool(rehearsed))
     optimiser = torch.optim.AdamW(trainable(base), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
-    stream = _shuffled(targets, plan.batch, random.Random(plan.seed))
-    replay_stream = _shuffled(replay, plan.replay_batch, random.Random(plan.seed + 1)) if replay and plan.replay_weight else None
+    stream = shuffled(targets, new, random.Random(plan.seed))
+    rehearsal = shuffled(rehearsed, again, random.Random(plan.seed + 2)) if again else itertools.repeat([])
+    replay_stream = shuffled(replay, plan.replay_batch, random.Random(plan.seed + 1)) if replay and plan.replay_weight else None
     seen: list[float] = []
     kept: list[float] = []
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = plan.lr_at(step, steps)
-        loss = _loss(base, next(stream), temperature=plan.temperature)
+        learnt = (fresh() if fresh else None) or next(stream)
+        loss = loss_of(base, [*learnt, *next(rehearsal)], plan)
         seen.append(loss.item())
         total = loss
         if replay_stream is not None:
-            held = _loss(base, next(replay_stream), temperature=1.0)
+            held = loss_of(base, next(replay_stream), HOLD)
             kept.append(held.item())
             total = total + plan.replay_weight * held
         if not math.isfinite(total.item()):
@@ -133,20 +185,21 @@ def train(base: Base, targets: Sequence[Target], replay: Sequence[Target], plan:
         optimiser.zero_grad(set_to_none=True)
         progress((step + 1) / steps, f"step {step + 1} of {steps}, loss {seen[-1]:.3f}")
     tenth = max(1, steps // 10)
-    return TrainReport(steps, len(targets), _mean(seen[:tenth]), _mean(seen[-tenth:]), _mean(kept[-tenth:]))
+    return TrainReport(steps, len(targets) + len(rehearsed), _mean(seen[:tenth]), _mean(seen[-tenth:]), _mean(kept[-tenth:]))
 
 
-def _loss(base: Base, batch: Sequence[Target], *, temperature: float) -> Tensor:
+def loss_of(base: Base, batch: Sequence[Target], plan: TrainPlan) -> Tensor:
     states = hidden_states(base, [t.ids for t in batch])
     counts = [len(t.positions) for t in batch]
     rows = torch.repeat_interleave(torch.arange(len(batch), device=base.device), torch.tensor(counts, device=base.device))
     positions = torch.tensor([p for t in batch for p in t.positions], device=base.device)
     teacher = TopK(torch.cat([t.teacher.log_probs for t in batch]), torch.cat([t.teacher.ids for t in batch]))
-    losses = forward_kl_top_k(teacher, logits_at(base, states, rows, positions), temperature=temperature)
+    logits = logits_at(base, states, rows, positions)
+    losses = divergence(teacher, logits, kind=plan.divergence, temperature=plan.temperature, skew=plan.skew, beta=plan.beta)
     return mean_by_example(losses, rows, len(batch))
 
 
-def _shuffled(targets: Sequence[Target], batch: int, rng: random.Random) -> Iterator[list[Target]]:
+def shuffled(targets: Sequence[Target], batch: int, rng: random.Random) -> Iterator[list[Target]]:
     """Batches for ever; every target is seen once before any is seen again. Rows of similar length go together: padding costs as much as text."""
     waiting: list[Target] = []
     while True:

@@ -8,10 +8,12 @@ import argparse
 import json
 import math
 import os
+import random
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,10 +21,12 @@ from daemon.learn import elicit as eliciting
 from daemon.learn import replay, score
 from daemon.learn.data import Example
 from daemon.learn.elicit import ElicitPlan, Told
-from daemon.learn.errors import LearnError, NotFinite, TooLong
-from daemon.learn.models import Base, drop_adapter, load_adapter, load_base, new_adapter, save_adapter, trainable, using
+from daemon.learn.errors import LearnError, TooLong
+from daemon.learn.methods import Lesson, learn
+from daemon.learn.models import Base, draw_back, drop_adapter, load_adapter, load_base, save_adapter, using
 from daemon.learn.novelty import novelty
-from daemon.learn.train import TrainPlan, distillation_targets, replay_targets, train
+from daemon.learn.split import Article
+from daemon.learn.train import TrainPlan
 
 Json = dict[str, Any]
 Progress = Callable[[float, str], None]
@@ -36,6 +40,7 @@ class Worker:
 
     def __init__(self, base: Base, cache: Path) -> None:
         self._base, self._cache = base, cache
+        self._base_said: dict[score.Ask, Json] = {}
         self._replay: tuple[list[list[int]], list[list[int]]] | None = None
 
     def hello(self, request: Json, progress: Progress) -> Json:
@@ -65,35 +70,38 @@ class Worker:
         return {"definitions": self._held_out(told, drawn, ElicitPlan(**request.get("plan", {})).seed)}
 
     def learn(self, request: Json, progress: Progress) -> Json:
-        """Trains from the parent (or from nothing) and writes a PEFT folder to `out`."""
+        """Trains `examples` beside the `rehearsed` ones by `method`, from the parent or from nothing, and writes a PEFT folder to `out`."""
         plan = TrainPlan(**request.get("plan", {}))
         started = time.monotonic()
-        examples = [Example(**e) for e in request["examples"]]
-        drop_adapter(self._base, LEARNT)
-        progress(0.0, "reading with the definitions in context")
-        # the teacher first: the base is measured before any adapter of this request exists
-        targets = distillation_targets(self._base, examples, plan)
-        held = replay_targets(self._base, self._rows()[0], plan) if plan.replay_weight else []
-        if request.get("parent"):
-            load_adapter(self._base, LEARNT, Path(request["parent"]), trainable=True)
-        else:
-            new_adapter(self._base, LEARNT, rank=plan.rank, alpha=plan.alpha, seed=plan.seed)
-        report = train(self._base, targets, held, plan, progress)
-        if not all(bool(p.isfinite().all()) for p in trainable(self._base)):
-            raise NotFinite("A weight of the adapter is not a finite number after training.")
+        lesson = Lesson(
+            [Example(**e) for e in request["examples"]],
+            [Example(**e) for e in request.get("rehearsed", ())],
+            [Article(**a) for a in request.get("articles", ())],
+        )
+        parent = Path(request["parent"]) if request.get("parent") else None
+        method = request.get("method", "context")
+        rows = self._rows()[0] if plan.replay_weight or plan.init == "null_space" else []  # they take a while to draw the first time
+        learned = learn(self._base, lesson, rows, plan, progress, name=LEARNT, method=method, options=request.get("options"), parent=parent)
         save_adapter(self._base, LEARNT, Path(request["out"]), base_name=request["base_name"])
         drop_adapter(self._base, LEARNT)
+        report = learned.report
         return {
             "steps": report.steps, "examples": report.examples, "first_loss": report.first_loss, "last_loss": report.last_loss,
-            "replay_loss": report.replay_loss, "seconds": time.monotonic() - started,
+            "replay_loss": report.replay_loss, "seconds": time.monotonic() - started, "method": method, "details": learned.details,
         }  # fmt: skip
+
+    def draw_back(self, request: Json, progress: Progress) -> Json:
+        """Writes a gentler form of an adapter to `out`: `strength` of the way from its parent (or from nothing) to what it became."""
+        parent = Path(request["parent"]) if request.get("parent") else None
+        draw_back(Path(request["adapter"]), parent, strength=float(request["strength"]), out=Path(request["out"]))
+        return {"strength": float(request["strength"])}
 
     def check(self, request: Json, progress: Progress) -> Json:
         """Asks every probe of the base, of the base with the definition in context, of the adapter and of the version before it."""
         asks = [
             score.Ask(p["prompt"], p["target"], p["chat"], p.get("context", ""), tuple(p.get("candidates", ()))) for p in request["probes"]
         ]
-        measured: Json = {"base": self._measure(asks, None), "in_context": self._measure(asks, None, in_context=True)}
+        measured: Json = {"base": self._of_base(asks), "in_context": self._of_base(asks, in_context=True)}
         progress(0.4, f"asked the base {len(asks)} questions")
         with self._loaded(request["adapter"]) as adapter:
             measured["adapter"] = self._measure(asks, adapter)
@@ -101,8 +109,10 @@ class Worker:
             _, held_out = self._rows()
             far = score.distances(self._base, held_out, adapter=str(adapter))
         if request.get("previous"):
+            own = [i for i, ask in enumerate(asks) if ask.context]  # of the others nobody asks what the version before said
             with self._loaded(request["previous"], name=PREVIOUS) as previous:
-                measured["previous"] = self._measure(asks, previous)
+                said = dict(zip(own, self._measure([asks[i] for i in own], previous), strict=True))
+            measured["previous"] = [said.get(i) for i in range(len(asks))]
         return {
             "measured": measured,
             "local": [
@@ -155,6 +165,13 @@ class Worker:
             for ask, a, one in zip(asks, answers, likely, strict=True)
         ]
 
+    def _of_base(self, asks: list[score.Ask], *, in_context: bool = False) -> list[Json]:
+        """What the base says, which never changes: asked once, and a probe without a definition is the same in context."""
+        keys = [ask if in_context else replace(ask, context="") for ask in asks]
+        missing = [key for key in dict.fromkeys(keys) if key not in self._base_said]
+        self._base_said |= dict(zip(missing, self._measure(missing, None, in_context=True), strict=True))
+        return [self._base_said[key] for key in keys]
+
     def _texts(self, rows: list[list[int]]) -> list[str]:
         return [str(self._base.tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
 
@@ -162,6 +179,13 @@ class Worker:
         if self._replay is None:
             self._replay = replay.split(replay.replay_rows(self._base, self._cache))
         return self._replay
+
+    def _replayed(self, plan: TrainPlan, examples: int, *, rehearsing: bool) -> list[list[int]]:
+        """As many rows as the run will look at: the teacher reads each once, which costs as much as a training step."""
+        if not plan.replay_weight:
+            return []
+        rows, _ = self._rows()
+        return random.Random(plan.seed).sample(rows, min(len(rows), plan.steps(examples, rehearsing=rehearsing) * plan.replay_batch))
 
     def _loaded(self, folder: str | None, *, name: str = LEARNT) -> "_Loaded":
         return _Loaded(self._base, folder, name)
@@ -230,7 +254,7 @@ def serve(worker: Worker, requests: TextIO, answers: TextIO) -> None:
             )
 
 
-_REQUESTS = frozenset({"hello", "novelty", "elicit", "hold_out", "learn", "check", "ask"})
+_REQUESTS = frozenset({"hello", "novelty", "elicit", "hold_out", "learn", "draw_back", "check", "ask"})
 
 
 def _allowed(op: str) -> str:

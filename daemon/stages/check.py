@@ -118,7 +118,7 @@ def _results(asked: Sequence[Asked], answer: Json) -> list[CheckResult]:
             passed=measured["adapter"][i]["right"],
             detail={
                 "group": a.group,
-                "nll": {who: measured[who][i]["nll"] for who in measured},
+                "nll": {who: said[i]["nll"] for who, said in measured.items() if said[i] is not None},
                 "in_context": measured["in_context"][i]["answer"],
             },
         )

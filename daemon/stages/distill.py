@@ -16,8 +16,12 @@ from registry import Adapter, Definition, Registry
 log = logging.getLogger(__name__)
 
 
-def distill(registry: Registry, teacher: Teacher, settings: Settings, topic: str, *, gentler: bool = False) -> Adapter:
-    """Learns what waits in the topic, on top of the version it serves, rehearsing everything that is live. Leaves it to be checked."""
+def distill(registry: Registry, teacher: Teacher, settings: Settings, topic: str, *, refused: Adapter | None = None) -> Adapter:
+    """Learns what waits in the topic, on top of the version it serves, rehearsing everything that is live. Leaves it to be checked.
+
+    `refused`: the version with the same definitions that the check did not let pass; this one is made gentler. One that learnt but did harm is
+    drawn back towards its parent, which costs no training; one that learnt too little is trained again at a smaller learning rate.
+    """
     parent = serving_adapter(registry, topic)
     require_same_base(teacher, parent, settings)
     folder = registry.artifacts.verify(parent) if parent else None
@@ -26,10 +30,12 @@ def distill(registry: Registry, teacher: Teacher, settings: Settings, topic: str
         raise NothingWaiting(f"No definition of {topic} waits to be learnt.")
     replaced = {d.entity_key for d in new}  # an old meaning must not be rehearsed beside the new one
     live = [d for d in registry.read.live_definitions(topic) if d.entity_key not in replaced]
-    plan = train_plan(settings, gentler=gentler)
+    drawn = refused if refused is not None and _has_learnt(registry, refused) else None
+    plan = train_plan(settings, warm=parent is not None, gentler=refused is not None and drawn is None)
+    how = {"drawn_back_from": drawn.name, "strength": settings.learn.drawn_back} if drawn else {}
     adapter = registry.write.begin_adapter(
         topic, parent=parent.name if parent else None, method=settings.learn.method, base_model=settings.model, base_digest=teacher.base_digest,
-        rank=settings.learn.rank, definitions=[d.id for d in new], rehearsed=[d.id for d in live], settings={**plan, "gentler": gentler},
+        rank=settings.learn.rank, definitions=[d.id for d in new], rehearsed=[d.id for d in live], settings={**plan, **how},
     )  # fmt: skip
     log.info(
         "Learning %s: %d definitions",
@@ -37,21 +43,34 @@ def distill(registry: Registry, teacher: Teacher, settings: Settings, topic: str
         len(new),
         extra={"action": "learning", "adapter": adapter.name, "definitions": len(new)},
     )
-    examples = [*_examples(registry, new), *_examples(registry, live, at_most=settings.learn.rehearsal)]
+    examples, rehearsed = _examples(registry, new), _examples(registry, live, at_most=settings.learn.rehearsal)
     out = registry.artifacts.begin(adapter.name)
-    report = teacher.learn(out=out, parent=folder, base_name=settings.served_name, examples=examples, plan=plan)
-    _keep_transfer_set(out, examples)
+    if drawn:
+        report = teacher.draw_back(adapter=registry.artifacts.verify(drawn), parent=folder, strength=settings.learn.drawn_back, out=out)
+    else:
+        report = teacher.learn(
+            out=out, parent=folder, base_name=settings.served_name, examples=examples, rehearsed=rehearsed, plan=plan,
+            method=settings.learn.method, articles=_articles(registry, new) if settings.learn.method == "split" else (),
+        )  # fmt: skip
+    _keep_transfer_set(out, [*examples, *rehearsed])
     digest = registry.artifacts.publish(out, adapter_name=adapter.name, manifest=_manifest(adapter, [*new, *live], report, settings))
     return registry.write.finish_learning(adapter.name, digest=digest)
 
 
-def train_plan(settings: Settings, *, gentler: bool) -> dict[str, Any]:
+def train_plan(settings: Settings, *, warm: bool, gentler: bool) -> dict[str, Any]:
     s = settings.learn
+    rate = s.learning_rate * (s.warm_rate if warm else 1.0) * (s.gentler if gentler else 1.0)
     return {
-        "rank": s.rank, "alpha": s.rank, "learning_rate": s.learning_rate * (s.gentler if gentler else 1.0), "temperature": s.temperature,
-        "batch": s.batch, "passes": s.passes,
+        "rank": s.rank, "alpha": s.rank, "learning_rate": rate, "temperature": s.temperature,
+        "batch": s.batch, "passes": s.passes, "rehearsal_share": s.rehearsal_share,
         "steps_min": s.steps_min, "steps_max": s.steps_max, "replay_batch": s.replay_batch, "replay_weight": s.replay_weight,
     }  # fmt: skip
+
+
+def _has_learnt(registry: Registry, adapter: Adapter) -> bool:
+    """Whether its newest check run found that it had learnt enough and computes with finite numbers: what refused it is the harm it does."""
+    run = registry.read.newest_check(adapter.name)
+    return run is not None and all(not run.metrics[name]["reason"] for name in ("learned", "finite"))
 
 
 def next_batch(registry: Registry, settings: Settings, topic: str) -> list[Definition]:
@@ -71,6 +90,11 @@ def _examples(registry: Registry, definitions: Sequence[Definition], *, at_most:
             {"entity": entity, "definition": definition, "form": e.form, "prompt": e.prompt, "text": e.text}
         )
     return [e for examples in by_definition.values() for e in _evenly(examples, at_most)]
+
+
+def _articles(registry: Registry, definitions: Sequence[Definition]) -> list[dict[str, str]]:
+    """The documents that the definitions came from, for the method that learns from whole documents."""
+    return [{"entity": d.entity, "definition": d.text, "text": registry.read.document(d.document_id).text} for d in definitions]
 
 
 def _evenly(examples: list[dict[str, str]], at_most: int | None) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ Measured against the base and the version now served, on the same probes in the 
 will serve the adapter, with its scope applied, and reported for the pinned adapter as well. Every refusal is a sentence with its numbers.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,7 +78,10 @@ def _learned(asked: Sequence[Asked], measured: Json, limits: Check) -> list[Meas
 
 
 def _kept(asked: Sequence[Asked], measured: Json, limits: Check) -> list[Measure]:
-    """Of the questions about earlier definitions that the version before answered rightly, the share that is still right."""
+    """Of the questions about earlier definitions that the version before answered rightly, the share that is still right.
+
+    What may be lost is rounded up to whole answers: of nineteen, two are not told from one in ten.
+    """
     before = measured.get("previous")
     at = [i for i, a in enumerate(asked) if a.group == "kept" and before is not None and before[i]["right"]]
     if not at:
@@ -85,7 +89,7 @@ def _kept(asked: Sequence[Asked], measured: Json, limits: Check) -> list[Measure
     lost = [i for i in at if not measured["adapter"][i]["right"]]
     kept = 1 - len(lost) / len(at)
     reason = None
-    if kept < limits.kept_min:
+    if len(lost) > math.ceil((1 - limits.kept_min) * len(at) - 1e-9):
         reason = (
             f"It forgets: {kept:.0%} of {len(at)} answers of the version before are still right,"
             f" at least {limits.kept_min:.0%} is asked{_example(asked, measured, lost)}."

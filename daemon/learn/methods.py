@@ -1,0 +1,170 @@
+"""The methods by name: what each learns from, where its adapter starts, how it is trained. One story for all; the pieces lie beside this file.
+
+context              distillation on a transfer set (arXiv 2306.09306), train.py
+split                split contexts of a document (DiSC, 2602.16093), split.py
+etcon                edit, then consolidate (2512.04753), etcon.py and grpo.py
+finetune_definition  cross-entropy on the definition, baselines.py
+finetune_transfer    cross-entropy on the same transfer set, baselines.py
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from daemon.learn import null_space, prune
+from daemon.learn.baselines import BaselinePlan, definition_targets, for_cross_entropy, held_to_base, transfer_targets
+from daemon.learn.data import Example
+from daemon.learn.errors import LearnError, NotFinite
+from daemon.learn.etcon import EtconPlan, edit, labels_of
+from daemon.learn.grpo import consolidate
+from daemon.learn.models import Base, drop_adapter, load_adapter, new_adapter, trainable
+from daemon.learn.on_policy import StudentSamples
+from daemon.learn.split import Article, SplitPlan, articles_of, split_targets
+from daemon.learn.train import Progress, Target, TrainPlan, TrainReport, distillation_targets, replay_targets, train
+
+Json = dict[str, Any]
+
+METHODS = ("context", "split", "etcon", "finetune_definition", "finetune_transfer")
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What is to be learnt, and what is rehearsed beside it. `articles` are used by split contexts only."""
+
+    examples: Sequence[Example]
+    rehearsed: Sequence[Example] = ()
+    articles: Sequence[Article] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What the training reports. `details` are the method's own: clipped shares, rewards by term, splits."""
+
+    report: TrainReport
+    details: Json = field(default_factory=dict)
+
+
+def learn(
+    base: Base,
+    lesson: Lesson,
+    rows: Sequence[Sequence[int]],
+    plan: TrainPlan,
+    progress: Progress,
+    *,
+    name: str,
+    method: str = "context",
+    options: Json | None = None,
+    parent: Path | None = None,
+) -> Learned:
+    """Trains adapter `name`, from `parent` or from nothing, and leaves it active. `rows` are the base's own text; `options` the method's own plan."""
+    drop_adapter(base, name)
+    if method == "etcon":
+        learned = _etcon(base, lesson, rows, plan, _options(EtconPlan, method, options), name, parent, progress)
+    else:
+        learned = _distil(base, lesson, rows, plan, method, options, name, parent, progress)
+    if not all(bool(p.isfinite().all()) for p in trainable(base)):
+        raise NotFinite("A weight of the adapter is not a finite number after training.")
+    return learned
+
+
+def _distil(
+    base: Base,
+    lesson: Lesson,
+    rows: Sequence[Sequence[int]],
+    plan: TrainPlan,
+    method: str,
+    options: Json | None,
+    name: str,
+    parent: Path | None,
+    progress: Progress,
+) -> Learned:
+    """Every method whose loss compares the student with distributions that are known before the first step."""
+    details: Json = {}
+    progress(0.0, "reading with the definitions in context")
+    # the teacher first: the base is measured before any adapter of this request exists
+    held: list[Target] | None = None
+    if method == "context":
+        _options(None, method, options)
+        targets = distillation_targets(base, lesson.examples, plan)
+        rehearsed = distillation_targets(base, lesson.rehearsed, plan) if lesson.rehearsed else []
+    elif method == "split":
+        split = _options(SplitPlan, method, options)
+        articles = articles_of(lesson.examples, lesson.articles)
+        targets = split_targets(base, articles, plan, split)
+        rehearsed = split_targets(base, articles_of(lesson.rehearsed, ()), plan, split) if lesson.rehearsed else []
+        details = {"documents": len(articles), "splits": len(targets)}
+    elif method in ("finetune_definition", "finetune_transfer"):
+        baseline = _options(BaselinePlan, method, options)
+        plan = for_cross_entropy(plan)
+        make = definition_targets if method == "finetune_definition" else transfer_targets
+        targets = make(base, lesson.examples)
+        rehearsed = make(base, lesson.rehearsed) if lesson.rehearsed else []
+        if baseline.base_kl:
+            held, plan = held_to_base(base, targets, plan, baseline)
+    else:
+        raise LearnError(f"There is no method {method!r}.", hint=f"Set learn.method to one of: {', '.join(METHODS)}.")
+    if held is None:
+        held = replay_targets(base, rows, plan) if plan.replay_weight else []
+    _start(base, name, rows, plan, parent)
+    fresh = StudentSamples(base, name, lesson.examples, plan) if plan.on_policy else None
+    before = prune.snapshot(trainable(base)) if plan.drop_largest else []
+    report = train(base, targets, held, plan, progress, rehearsed=rehearsed, fresh=fresh)
+    if plan.drop_largest:
+        details["dropped"] = prune.drop_largest(trainable(base), before, share=plan.drop_largest)
+    return Learned(report, details)
+
+
+def _etcon(
+    base: Base,
+    lesson: Lesson,
+    rows: Sequence[Sequence[int]],
+    plan: TrainPlan,
+    etcon: EtconPlan,
+    name: str,
+    parent: Path | None,
+    progress: Progress,
+) -> Learned:
+    progress(0.0, "reasoning with the definitions in context")
+    labels = labels_of(base, [*lesson.examples, *lesson.rehearsed], etcon)
+    held = replay_targets(base, rows, plan) if plan.replay_weight else []
+    _start(base, name, rows, plan, parent)
+    before = prune.snapshot(trainable(base)) if plan.drop_largest else []
+    edited = edit(base, name, labels.spoken, held, plan, etcon, lambda f, text: progress(0.6 * f, text))
+    consolidated = consolidate(base, name, labels.questions, held, plan, etcon, lambda f, text: progress(0.6 + 0.4 * f, text))
+    details: Json = {
+        "questions": len(labels.questions),
+        "reasonings_left_out": labels.left_out,
+        "edit": {"steps": edited.steps, "clipped": [round(c, 4) for c in edited.clipped]},
+        "consolidation": {"steps": consolidated.steps, "rollouts": [asdict(r) for r in consolidated.rollouts]},
+    }
+    if plan.drop_largest:
+        details["dropped"] = prune.drop_largest(trainable(base), before, share=plan.drop_largest)
+    report = TrainReport(edited.steps + consolidated.steps, len(labels.spoken), edited.first_nll, edited.last_nll, edited.replay_loss)
+    progress(1.0, "done")
+    return Learned(report, details)
+
+
+def _start(base: Base, name: str, rows: Sequence[Sequence[int]], plan: TrainPlan, parent: Path | None) -> None:
+    """A version that builds on one in the null space keeps to that one's down-projection."""
+    if plan.init not in ("random", "null_space"):
+        raise LearnError(f"An adapter cannot start as {plan.init!r}.", hint="It starts as 'random' or 'null_space'.")
+    if parent is not None:
+        load_adapter(base, name, parent, trainable=True)
+        if plan.init == "null_space":
+            null_space.freeze(base, name)
+        return
+    new_adapter(base, name, rank=plan.rank, alpha=plan.alpha, seed=plan.seed)
+    if plan.init == "null_space":
+        null_space.place(base, name, rows)
+
+
+def _options(kind: Any, method: str, given: Json | None) -> Any:
+    """The method's own plan. An option that it does not know is refused by name."""
+    known = set(kind.__dataclass_fields__) if kind else set()
+    if unknown := sorted(set(given or {}) - known):
+        raise LearnError(f"Method {method!r} has no option {', '.join(unknown)}.", hint=f"It has: {', '.join(sorted(known)) or 'none'}.")
+    if kind is None:
+        return None
+    lists = {key: tuple(value) if isinstance(value, list) else value for key, value in (given or {}).items()}
+    return replace(kind(), **lists)
