@@ -24,6 +24,7 @@ _SAMPLE_BYTES = 64 * 1024
 _CONTROLS = bytes(sorted(set(range(32)) - {9, 10, 12, 13, 27}))
 _WESTERN = frozenset("àáâãäåæçèéêëìíîïðñòóôõöøùúûüýþÿßœšžÀÁÂÃÄÅÆÇÈÉÊËÌÍÎÏÐÑÒÓÔÕÖØÙÚÛÜÝÞŸŒŠŽ“”„‘’–—…€£§°«»©®™·•\xa0")
 #: What must never reach a database or a terminal: controls except tab and newline, and halves of surrogate pairs (JSON can carry them).
+_STRAY = re.compile("[\udc80-\udcff]")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
@@ -48,7 +49,7 @@ def decode(data: bytes, *, declared: str | None = None) -> Decoded | None:
         return cut
     if declared and (found := _strict(data, declared)) is not None:
         return found
-    return _guessed(data)
+    return _damaged_utf8(data) or _guessed(data)
 
 
 def is_binary(data: bytes) -> bool:
@@ -86,6 +87,17 @@ def _cut_short(data: bytes) -> Decoded | None:
         if err.reason == "unexpected end of data" and err.start > 0 and not data[: err.start].isascii():
             return Decoded(data[: err.start].decode("utf-8"), "utf-8", "it ends in the middle of a character")
     return None
+
+
+def _damaged_utf8(data: bytes) -> Decoded | None:
+    """UTF-8 with a few stray bytes, as when a Windows text was pasted into it: the strays alone are read as cp1252."""
+    text = data.decode("utf-8", "surrogateescape")
+    strays = len(_STRAY.findall(text))
+    sound = sum(not character.isascii() for character in text) - strays
+    if sound < 2 * strays:
+        return None
+    mended = _STRAY.sub(lambda found: bytes([ord(found.group()) - 0xDC00]).decode("cp1252", "replace"), text)
+    return Decoded(mended, "utf-8", "parts of it are not valid utf-8")
 
 
 def _looks_western(data: bytes) -> bool:

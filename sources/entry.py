@@ -92,6 +92,13 @@ def news(entries: Iterable[Entry], seen: Mapping[str, Any]) -> tuple[tuple[Entry
     return tuple(fresh), dict(earlier[-REMEMBERED:]) | present
 
 
+def without(entry: Entry, seen: dict[str, list[str]]) -> dict[str, list[str]]:
+    """`seen` as if this entry's present text had never been: it will be news once more."""
+    key, digest = _short(entry.external_id), _short(entry.title or "", entry.text)
+    left = [one for one in seen.get(key, []) if one != digest]
+    return {**{one: digests for one, digests in seen.items() if one != key}, **({key: left} if left else {})}
+
+
 def _identity(entry: Entry, text: str) -> str:
     given = entry.external_id.strip() or entry.url or ""
     if not given:

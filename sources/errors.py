@@ -56,6 +56,18 @@ class Gone(HttpStatus):
     permanent = True
 
 
+class Busy(SourceError):
+    """Its host is being asked for other feeds."""
+
+    hint = "Nothing is wrong; it is polled as soon as its host may be asked again."
+
+
+class Forbidden(SourceError):
+    """The site's robots.txt asks machines not to fetch this."""
+
+    hint = "Fetch something else of this site, or ask its owner; a feed itself is always meant to be fetched."
+
+
 class TooLarge(SourceError):
     """The document is larger than the cap."""
 
@@ -78,6 +90,12 @@ class NotAFeed(SourceError):
     """What came back is no feed."""
 
     hint = "Give the address of the feed itself: RSS, Atom or JSON Feed."
+
+
+class NotAPage(SourceError):
+    """What came back is no page with a text."""
+
+    hint = "Open the address in a browser: it may need a script or a login to show its text."
 
 
 class BadEncoding(SourceError):

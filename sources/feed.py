@@ -6,15 +6,19 @@ The cursor holds the server's validators, the digest of the last body and what w
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from .article import AGAIN_S, FullTexts
 from .base import Document, FetchSettings, Poll
+from .discovery import discovered_feeds, looks_like_html
 from .encoding import clean_line
-from .entry import Entry, ParsedFeed, news, settle
-from .errors import NotAFeed
+from .entry import Entry, ParsedFeed, news, settle, without
+from .errors import NotAFeed, SourceError
 from .http import Fetched, Validators, fetch, shown_address
 from .jsonfeed import looks_like_json, parse_json_feed
+from .rhythm import remembered_rhythm, rhythm_of
 from .xmlfeed import parse_xml_feed
 
 
@@ -30,21 +34,65 @@ class FeedSource:
     def poll(self, cursor: dict[str, Any]) -> Poll:
         got = fetch(self.location, self._settings, validators=_validators(cursor))
         digest = hashlib.sha256(got.body).hexdigest()
-        if got.unchanged or digest == cursor.get("body"):
-            return Poll((), _cursor(cursor, got), got.next_after_s, unchanged=True, moved_to=got.moved_to, title=cursor.get("title"))
-        feed = parse_feed(got.body, shown_address(self.location), base_url=got.url, content_type=got.content_type)
+        if (got.unchanged or digest == cursor.get("body")) and not cursor.get("waiting"):
+            return Poll(
+                (),
+                _cursor(cursor, got),
+                got.next_after_s,
+                unchanged=True,
+                moved_to=got.moved_to,
+                title=cursor.get("title"),
+                rhythm=rhythm_of(cursor),
+            )
+        if got.unchanged:  # articles are still to be fetched, and the feed's own bytes are needed for that
+            got = replace(fetch(self.location, self._settings), moved_to=got.moved_to)
+            digest = hashlib.sha256(got.body).hexdigest()
+        got, feed = self._feed_of(got, first_time="body" not in cursor)
         entries, problems = settle(feed.entries)
         fresh, seen = news(entries, _seen(cursor))
+        told: list[str] = []
         origin = _origin(got, feed, digest)
+        reader = FullTexts(self._settings) if self._settings.full_text else None
+        documents: list[Document] = []
+        waiting = 0
+        for entry in fresh:
+            given = _document(entry, origin)
+            document = given if reader is None else reader.completed(given, told)
+            if document is None:
+                seen = without(entry, seen)  # comes again at the next poll
+                waiting += 1
+            else:
+                documents.append(document)
         return Poll(
-            documents=tuple(_document(entry, origin) for entry in fresh),
-            cursor=_cursor(cursor, got) | {"body": digest, "seen": seen, "title": feed.title},
-            next_after_s=got.next_after_s,
-            problems=feed.problems + problems,
+            documents=tuple(documents),
+            cursor=_cursor(cursor, got)
+            | {"body": digest, "seen": seen, "title": feed.title, "waiting": waiting}
+            | remembered_rhythm(entries, cursor),
+            next_after_s=got.next_after_s if not waiting else AGAIN_S,
+            problems=(*feed.problems, *problems, *told),
             unchanged=not fresh,
             moved_to=got.moved_to,
             title=feed.title,
+            rhythm=rhythm_of(remembered_rhythm(entries, cursor)),
+            unfinished=waiting > 0,
         )
+
+    def _feed_of(self, got: Fetched, *, first_time: bool) -> tuple[Fetched, ParsedFeed]:
+        """The parsed feed. A page given in a feed's place is followed to the feed it announces, once, when nothing is known of it yet."""
+        shown = shown_address(self.location)
+        try:
+            return got, parse_feed(got.body, shown, base_url=got.url, content_type=got.content_type)
+        except NotAFeed as err:
+            announced = discovered_feeds(got.body, got.url, limit=1) if first_time and looks_like_html(got.body) else ()
+            if not announced:
+                raise
+            page = err
+        try:
+            found = fetch(announced[0], self._settings)
+            feed = parse_feed(found.body, shown_address(announced[0]), base_url=found.url, content_type=found.content_type)
+        except SourceError as err:
+            raise page from err  # its hint names what the page announces; the next poll tries it again
+        return replace(found, moved_to=found.moved_to or announced[0]), feed
 
 
 def parse_feed(body: bytes, location: str, *, base_url: str, content_type: str = "") -> ParsedFeed:

@@ -10,8 +10,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from .errors import AddressRefused, NotReachable
+from .formats import READABLE
 
-SUFFIXES = frozenset({".txt", ".md", ".html", ".htm"})
+SUFFIXES = READABLE | {".jsonl", ".ndjson"}
+#: The folders of a Maildir hold one mail a file, under names without an ending.
+_MAILDIR = frozenset({"cur", "new"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ def existing_folder(path: Path, location: str) -> Path:
         root = path.resolve(strict=True)
         os.scandir(root).close()
     except NotADirectoryError as err:
-        raise NotReachable(location, "this is a file, not a folder", hint="Give the folder that the file is in.") from err
+        raise NotReachable(location, "this is a file, not a folder", hint="Add it as what it is: --kind file") from err
     except FileNotFoundError as err:
         raise NotReachable(
             location, "there is no such folder", hint="Create the folder, or mount what it is on; it is tried again by itself."
@@ -52,6 +55,29 @@ def existing_folder(path: Path, location: str) -> Path:
         words = (getattr(err, "strerror", None) or "its links go in a circle").lower()
         raise NotReachable(location, f"the folder cannot be read ({words})", hint="Give the service's user the right to read it.") from err
     return root
+
+
+def existing_file(path: Path, location: str) -> Path:
+    """The file's real path; NotReachable when it is none that can be read."""
+    try:
+        found = path.resolve(strict=True)
+        with found.open("rb"):
+            pass
+    except IsADirectoryError as err:
+        raise NotReachable(location, "this is a folder, not a file", hint="Add it as what it is: --kind folder") from err
+    except FileNotFoundError as err:
+        raise NotReachable(location, "there is no such file", hint="Create it; it is tried again by itself.") from err
+    except (OSError, RuntimeError) as err:
+        words = (getattr(err, "strerror", None) or "its links go in a circle").lower()
+        raise NotReachable(location, f"the file cannot be read ({words})", hint="Give the service's user the right to read it.") from err
+    return found
+
+
+def kind_of(path: Path) -> str:
+    """The ending by which a file is read, in lower case; a Maildir's files are mails."""
+    if path.parent.name in _MAILDIR and (path.parent.parent / "tmp").is_dir():
+        return ".eml"
+    return path.suffix.lower()
 
 
 def is_candidate(name: str) -> bool:
@@ -70,7 +96,8 @@ def look(root: Path, problems: list[str]) -> Iterator[Seen]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(folder) / name
-            if is_candidate(name) and (seen := look_at(_writable(path.relative_to(root).as_posix()), _inside(root, path))):
+            mail = kind_of(path) == ".eml" and not name.startswith(".")
+            if (mail or is_candidate(name)) and (seen := look_at(_writable(path.relative_to(root).as_posix()), _inside(root, path))):
                 yield seen
 
 

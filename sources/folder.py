@@ -1,4 +1,6 @@
-"""A folder as a source: text, Markdown and HTML files in it and below. A timed poll is the truth; events only make it prompt (watch.py).
+"""A folder or a single file as a source: every readable kind of file (formats.py), JSON lines a document each (lines.py).
+
+A timed poll is the truth; events only make it prompt (watch.py).
 
 The cursor holds, for every file, its time, size and what became of it, so that only what changed is read, and what cannot be read is
 reported once.
@@ -14,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from .base import Document, FetchSettings, Poll
-from .encoding import clean_line, clean_text, decode
-from .files import Seen, StillChanging, bytes_of, existing_folder, folder_path, look, look_at
-from .markdown import markdown_to_text
-from .page import PageText, html_to_text, without_title
+from .encoding import clean_line
+from .errors import NotReachable
+from .files import SUFFIXES, Seen, StillChanging, bytes_of, existing_file, existing_folder, folder_path, kind_of, look, look_at
+from .formats import text_of
+from .lines import LINES, documents_of
+from .page import without_title
 from .watch import FolderWatcher
 
 __all__ = ["FolderSource", "FolderWatcher"]
@@ -51,15 +55,15 @@ class FolderSource:
         self._settings = settings or FetchSettings()
 
     def poll(self, cursor: dict[str, Any]) -> Poll:
-        root = existing_folder(self.path, self.location)
         before: dict[str, Any] = cursor.get("files") or {}
         closed: list[str] = []  # folders below that cannot be listed: seen at every look, told once
-        found = list(look(root, closed))
+        root, found = self._look(closed)
         changed = [seen for seen in found if not _same(seen, before.get(seen.name))]
         settled = self._settled(changed)
         now = _Look(files={seen.name: before[seen.name] for seen in found if seen.name in before}, waiting=len(changed) - len(settled))
         for seen in settled:
-            self._take(seen, now, outcome_before=_outcome(before.get(seen.name)))
+            remembered = before.get(seen.name)
+            self._take(seen, now, outcome_before=_outcome(remembered), lines_before=_lines(remembered))
         told = cursor.get("closed") or []
         return Poll(
             documents=tuple(now.documents),
@@ -70,6 +74,10 @@ class FolderSource:
             title=root.name or str(root),
         )
 
+    def _look(self, closed: list[str]) -> tuple[Path, list[Seen]]:
+        root = existing_folder(self.path, self.location)
+        return root, list(look(root, closed))
+
     def _settled(self, changed: list[Seen]) -> list[Seen]:
         """The files that nobody is writing any more. One that is younger than `settle_s` is looked at twice."""
         settle_s = self._settings.settle_s
@@ -79,13 +87,14 @@ class FolderSource:
             time.sleep(settle_s)
         return [seen for seen in changed if seen.name not in young or look_at(seen.name, seen.path) == seen]
 
-    def _take(self, seen: Seen, now: _Look, *, outcome_before: str | None) -> None:
+    def _take(self, seen: Seen, now: _Look, *, outcome_before: str | None, lines_before: list[str]) -> None:
         """Read one file and note what became of it."""
         outcome: str | None
+        lines: list[str] = []
         try:
-            document, outcome = self._read(seen)
+            documents, outcome, lines = self._read(seen, lines_before)
             if outcome != outcome_before:
-                now.documents.append(document)
+                now.documents += documents
         except StillChanging:
             now.waiting += 1
             return
@@ -96,51 +105,65 @@ class FolderSource:
             if outcome_before != _UNREADABLE:
                 now.problems.append(f"{seen.name}: it cannot be opened ({(err.strerror or 'error').lower()}).")
             outcome = _UNREADABLE
-        now.files[seen.name] = [seen.mtime_ns, seen.size_bytes, outcome]
+        now.files[seen.name] = [seen.mtime_ns, seen.size_bytes, outcome, *([lines] if lines else [])]
 
-    def _read(self, seen: Seen) -> tuple[Document, str]:
+    def _read(self, seen: Seen, lines_before: list[str]) -> tuple[list[Document], str, list[str]]:
+        """The file's documents, its digest and, of JSON lines, those of its lines."""
         if seen.size_bytes > self._settings.max_bytes:
             raise _Unfit(f"it is larger than the cap ({seen.size_bytes:,} of {self._settings.max_bytes:,} bytes)")
         data = bytes_of(seen)
-        page = _page(seen.name, data)
-        text = without_title(page.text, page.title)
-        if not text:
-            raise _Unfit("it has no text")
         digest = hashlib.sha256(data).hexdigest()
-        url = seen.path.as_uri()
         document = Document(
             external_id=seen.name,
-            url=url,
-            title=page.title or clean_line(Path(seen.name).stem) or None,
-            text=text,
+            url=seen.path.as_uri(),
+            title=clean_line(Path(seen.name).stem) or None,
+            text="",
             published_at=datetime.fromtimestamp(seen.mtime_ns / 1e9, UTC),
             fetch={
-                "fetched_from": url,
+                "fetched_from": seen.path.as_uri(),
                 "fetched_at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "size_bytes": seen.size_bytes,
                 "body_sha256": digest,
-                "note": page.problem,
+                "note": None,
             },
         )
-        return document, digest
+        if kind_of(seen.path) in LINES:
+            found = documents_of(data, document, known=frozenset(lines_before))
+            if found.problems and not found.digests:
+                raise _Unfit(found.problems[0])
+            document.fetch["note"] = "; ".join(found.problems[:3]) or None
+            return found.documents, digest, found.digests
+        page = text_of(data, kind=kind_of(seen.path))
+        text = without_title(page.text, page.title)
+        if not text:
+            raise _Unfit(page.problem or "it has no text")
+        fetch = document.fetch | {"note": page.problem}
+        return [replace(document, title=page.title or document.title, text=text, fetch=fetch)], digest, []
 
 
-def _page(name: str, data: bytes) -> PageText:
-    if not data.strip():
-        raise _Unfit("it is empty")
-    suffix = Path(name).suffix.lower()
-    decoded = decode(data)
-    if decoded is None:
-        raise _Unfit(f"it is binary data, although its name ends in {suffix}")
-    if suffix in (".html", ".htm"):
-        return html_to_text(data)
-    page = markdown_to_text(decoded.text) if suffix == ".md" else PageText(None, clean_text(decoded.text))
-    return replace(page, problem=decoded.problem)
+class FileSource(FolderSource):
+    """One file, watched like a folder that holds nothing else."""
+
+    kind = "file"
+
+    def _look(self, closed: list[str]) -> tuple[Path, list[Seen]]:
+        path = existing_file(self.path, self.location)
+        if kind_of(path) not in SUFFIXES:
+            raise NotReachable(
+                self.location,
+                f"files whose name ends in {path.suffix or 'nothing'} are not read",
+                hint=f"Give one of these: {', '.join(sorted(SUFFIXES))}",
+            )
+        return path, [seen for seen in [look_at(path.name, path)] if seen is not None]
 
 
 def _same(seen: Seen, remembered: Any) -> bool:
     """Whether the file is as it was remembered, and need not be read. One that could not be opened is always tried again."""
     return isinstance(remembered, list) and remembered[:2] == [seen.mtime_ns, seen.size_bytes] and remembered[2] != _UNREADABLE
+
+
+def _lines(remembered: Any) -> list[str]:
+    return remembered[3] if isinstance(remembered, list) and len(remembered) > 3 else []
 
 
 def _outcome(remembered: Any) -> str | None:

@@ -23,7 +23,10 @@ from .errors import AddressRefused, NotReachable, TimedOut
 
 Address = IPv4Address | IPv6Address
 
+EVERYWHERE = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
 _NAT64 = IPv6Network("64:ff9b::/96")
+#: Upper half of an interface's identifier that says that the lower half is an IPv4 address (RFC 5214).
+_ISATAP = (0x00005EFE, 0x02005EFE)
 _COMPATIBLE = IPv6Network("::/96")
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 #: What `is_global` of Python 3.11 lets pass although nobody publishes from there.
@@ -32,10 +35,14 @@ _REFUSED: tuple[IPv4Network | IPv6Network, ...] = (
     IPv4Network("100.64.0.0/10"),  # carrier-grade NAT; one cloud keeps its metadata service here
     IPv4Network("168.63.129.16/32"),  # a public-looking address that answers only inside one cloud
     IPv4Network("192.0.0.0/24"),
+    IPv4Network("192.31.196.0/24"),  # AS112, which swallows what it gets; 192.175.48.0/24 and 2620:4f:8000::/48 as well
+    IPv4Network("192.52.193.0/24"),  # relays of automatic multicast tunnels
     IPv4Network("192.88.99.0/24"),  # the retired 6to4 relays
+    IPv4Network("192.175.48.0/24"),
     IPv4Network("240.0.0.0/4"),
     IPv6Network("2001::/23"),
     IPv6Network("2001:db8::/32"),
+    IPv6Network("2620:4f:8000::/48"),
     IPv6Network("3fff::/20"),
     IPv6Network("5f00::/16"),
 )
@@ -53,6 +60,8 @@ def embedded_addresses(address: Address) -> tuple[Address, ...]:
         return address.teredo  # server and client: both must be acceptable
     if address in _NAT64 or (address in _COMPATIBLE and int(address) > 0xFFFF):
         return (IPv4Address(int(address) & 0xFFFFFFFF),)
+    if (int(address) >> 32) & 0xFFFFFFFF in _ISATAP:
+        return (address, IPv4Address(int(address) & 0xFFFFFFFF))
     return (address,)
 
 
@@ -86,6 +95,14 @@ class AddressGuard:
         inner = embedded_addresses(address)
         return all(any(one.version == network.version and one in network for network in self.networks) for one in inner)
 
+    def judge_written(self, host: str) -> None:
+        """Refuses a host that is a private address however it is spelt, without asking any resolver; for fetches through a proxy."""
+        bare = host.rstrip(".").lower()
+        written = _written_address(bare)
+        private_name = bare == "localhost" or bare.endswith((".localhost", ".local", ".internal"))
+        if (written is not None and not self.allows(host, written)) or (written is None and private_name and bare not in self.hosts):
+            raise AddressRefused(host, f"this leads to {written or host}, which is not a public address")
+
     def resolve(self, host: str, port: int, *, timeout_s: float) -> tuple[str, ...]:
         """The addresses of `host` that may be connected to, in the resolver's order; refused when there is none."""
         found = _look_up(host, port, timeout_s=timeout_s)
@@ -94,6 +111,18 @@ class AddressGuard:
             shown = ", ".join(str(address) for address in found[:3])
             raise AddressRefused(host, f"this leads to {shown}, which is not a public address")
         return allowed
+
+
+def _written_address(host: str) -> Address | None:
+    """The address that a host name is a spelling of: dotted, decimal, octal, hexadecimal or short; None for a real name."""
+    try:
+        return ip_address(host)
+    except ValueError:
+        pass
+    try:
+        return IPv4Address(socket.inet_aton(host))
+    except (OSError, UnicodeError):
+        return None
 
 
 def _look_up(host: str, port: int, *, timeout_s: float) -> list[Address]:

@@ -10,23 +10,24 @@ import functools
 import re
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from importlib.metadata import PackageNotFoundError, version
 from ssl import SSLError
 
 import httpx2
 import stamina
 
-from .base import DAY_S, FetchSettings
+from .base import FetchSettings
+from .caching import retry_after_s, wait_asked_for_s
 from .errors import AddressRefused, BadEncoding, Gone, HttpStatus, NotReachable, SourceError, TimedOut, TooLarge, TooManyRedirects
 from .guard import AddressGuard
+from .politeness import HOSTS
 from .transport import GuardedTransport
 
-_ACCEPT = "application/atom+xml, application/rss+xml, application/feed+json, application/xml;q=0.9, application/json;q=0.9, */*;q=0.5"
+FEEDS = "application/atom+xml, application/rss+xml, application/feed+json, application/xml;q=0.9, application/json;q=0.9, */*;q=0.5"
+PAGES = "text/html, application/xhtml+xml, application/pdf;q=0.9, text/plain;q=0.8, */*;q=0.5"
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PERMANENT = (301, 308)
-_CODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate"})
+_CODINGS = frozenset({"", "identity", "gzip", "x-gzip", "deflate", "br", "zstd"})
 #: Trouble that a second attempt may cure, because no byte of an answer was seen.
 _TRANSIENT = (httpx2.ConnectError, httpx2.RemoteProtocolError, httpx2.ReadError)
 
@@ -54,15 +55,17 @@ class Fetched:
     moved_to: str | None
 
 
-def fetch(location: str, settings: FetchSettings, *, validators: Validators | None = None) -> Fetched:
-    """GET the location, following redirects; raises a SourceError that names it."""
+def fetch(location: str, settings: FetchSettings, *, validators: Validators | None = None, accept: str = FEEDS) -> Fetched:
+    """GET the location, following redirects; raises a SourceError that names it. `accept` is the header of that name."""
     deadline = time.monotonic() + settings.overall_timeout_s
     guard = AddressGuard.of(settings)
     timeout = httpx2.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s)
     shown = shown_address(location)
     try:
-        with httpx2.Client(transport=GuardedTransport(guard, deadline), timeout=timeout, trust_env=False, headers=_headers()) as client:
-            return _follow(client, location, settings, validators=validators)
+        with httpx2.Client(
+            transport=GuardedTransport(guard, deadline, proxy=settings.proxy), timeout=timeout, trust_env=False, headers=_headers()
+        ) as client:
+            return _follow(client, location, settings, validators=validators, accept=accept)
     except SourceError as err:
         if err.location == shown:
             raise
@@ -73,32 +76,6 @@ def fetch(location: str, settings: FetchSettings, *, validators: Validators | No
         raise BadEncoding(shown, "the compressed body is damaged and cannot be unpacked") from err
     except httpx2.TransportError as err:
         raise NotReachable(shown, _transport_words(err), hint=_transport_hint(err)) from err
-
-
-def retry_after_s(value: str | None, *, now: datetime | None = None) -> float | None:
-    """Seconds asked for by a Retry-After header, in either of its forms (RFC 9110 section 10.2.3), at most a day."""
-    if not value:
-        return None
-    value = value.strip()
-    if re.fullmatch(r"[0-9]{1,12}", value):
-        return min(DAY_S, float(value))
-    try:
-        at = parsedate_to_datetime(value)
-    except (ValueError, TypeError, OverflowError):
-        return None  # a header nobody can read asks for nothing
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return min(DAY_S, max(0.0, (at - (now or datetime.now(UTC))).total_seconds()))
-
-
-def max_age_s(cache_control: str | None, age: str | None = None) -> float | None:
-    """How long the answer may be considered fresh by its Cache-Control, less the Age it already has; at most a day."""
-    directives = (cache_control or "").lower()
-    found = re.search(r"(?:^|[,\s])max-age\s*=\s*\"?([0-9]{1,12})", directives)
-    if not found or "no-cache" in directives or "no-store" in directives:
-        return None
-    spent = float(age) if age and re.fullmatch(r"[0-9]{1,12}", age.strip()) else 0.0
-    left = float(found.group(1)) - spent
-    return min(DAY_S, left) if left > 0 else None
 
 
 def shown_address(location: str) -> str:
@@ -116,17 +93,22 @@ def user_agent() -> str:
 
 
 def _headers() -> dict[str, str]:
-    return {"User-Agent": user_agent(), "Accept": _ACCEPT, "Accept-Encoding": "gzip, deflate", "Connection": "close"}
+    return {"User-Agent": user_agent(), "Accept-Encoding": "gzip, deflate, br, zstd", "Connection": "close"}
 
 
-def _follow(client: httpx2.Client, location: str, settings: FetchSettings, *, validators: Validators | None) -> Fetched:
+def _follow(client: httpx2.Client, location: str, settings: FetchSettings, *, validators: Validators | None, accept: str) -> Fetched:
     shown = shown_address(location)
-    url = _url(location, shown)
+    url = first = _url(location, shown)
     seen = {str(url)}
+    entered: set[str] = set()
     moved_to: str | None = None
     still_permanent = True
     for _ in range(settings.max_redirects + 1):
-        response = _send(client, url, settings, validators=validators)
+        if url.host not in entered:  # a redirect within a host is one visit
+            HOSTS.enter(url.host, settings, shown)
+            entered.add(url.host)
+        secrets = settings.secret_headers() if _origin(url) == _origin(first) else {}
+        response = _send(client, url, settings, validators=validators, headers={"Accept": accept} | secrets)
         try:
             target = response.headers.get("location")
             if response.status_code not in _REDIRECTS or not target:
@@ -165,11 +147,18 @@ def _redirected(url: httpx2.URL, target: str, shown: str) -> httpx2.URL:
         raise AddressRefused(shown, f"it redirects to {shown_address(joined)[:200]}, and {err.reason}") from err
 
 
-def _send(client: httpx2.Client, url: httpx2.URL, settings: FetchSettings, *, validators: Validators | None) -> httpx2.Response:
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    """Whom a secret is meant for: it never follows a redirect to somebody else."""
+    return url.scheme, url.host, url.port
+
+
+def _send(
+    client: httpx2.Client, url: httpx2.URL, settings: FetchSettings, *, validators: Validators | None, headers: dict[str, str]
+) -> httpx2.Response:
     """One request. A user and password written into the address travel as a header: addresses are logged, headers are not."""
     auth = httpx2.BasicAuth(url.username, url.password) if url.username or url.password else None
     url = url.copy_with(username=None, password=None)
-    conditional: dict[str, str] = {}
+    conditional = dict(headers)
     if validators and validators.url == str(url):
         if validators.etag:
             conditional["If-None-Match"] = validators.etag
@@ -204,7 +193,7 @@ def _answer(
             etag=_sendable(headers.get("etag")) or before.etag,
             last_modified=_sendable(headers.get("last-modified")) or before.last_modified,
         ),
-        next_after_s=retry_after_s(headers.get("retry-after")) or max_age_s(headers.get("cache-control"), headers.get("age")),
+        next_after_s=wait_asked_for_s(headers),
         moved_to=moved_to,
     )
 

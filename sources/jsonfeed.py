@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from .encoding import clean_line, decode
 from .entry import Entry, ParsedFeed, entry_text, joined, web_url
 from .errors import NotAFeed
+
+_VERSION = re.compile(r"jsonfeed\.org/version/([0-9.]{1,8})")
+_BARE_VERSION = re.compile(r"(1(?:\.[01])?)")
 
 
 def looks_like_json(body: bytes, content_type: str) -> bool:
@@ -25,7 +30,8 @@ def parse_json_feed(body: bytes, location: str, *, base_url: str) -> ParsedFeed:
         feed = json.loads(decoded.text)
     except (ValueError, RecursionError) as err:  # RecursionError: brackets nested by the thousand
         raise NotAFeed(location, f"this is no valid JSON ({str(err)[:120]})") from err
-    if not isinstance(feed, dict) or "jsonfeed.org/version/" not in str(feed.get("version", "")):
+    version = _version(feed)
+    if version is None:
         raise NotAFeed(location, "this is JSON, but not a JSON Feed (its version does not say so)")
     items = feed.get("items")
     if not isinstance(items, list):
@@ -37,8 +43,14 @@ def parse_json_feed(body: bytes, location: str, *, base_url: str) -> ParsedFeed:
             entries.append(_entry(item, base_url))
         else:
             problems.append(f"Item {number} is not an object and was skipped.")
-    version = str(feed["version"]).rstrip("/").rsplit("/", 1)[-1]
-    return ParsedFeed(_line(feed.get("title")), f"json{clean_line(version, limit=8)}", tuple(entries), tuple(problems))
+    return ParsedFeed(_line(feed.get("title")), f"json{version}", tuple(entries), tuple(problems))
+
+
+def _version(feed: Any) -> str | None:
+    """The version, of a feed that gives it as an address, as the rules want it, or as a bare number beside a title, as some do."""
+    said = str(feed.get("version", "")) if isinstance(feed, dict) else ""
+    found = _VERSION.search(said) or (_BARE_VERSION.fullmatch(said) if "title" in feed else None)
+    return found.group(1) if found else None
 
 
 def _entry(item: dict[str, Any], base_url: str) -> Entry:
@@ -79,8 +91,10 @@ def _line(value: Any) -> str | None:
 def _date(value: Any) -> datetime | None:
     if not isinstance(value, str):
         return None
-    try:
-        at = datetime.fromisoformat(value.strip())
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
+    for read in (datetime.fromisoformat, parsedate_to_datetime):  # the second is RSS's form, which some writers keep
+        try:
+            at = read(value.strip())
+            return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        except (ValueError, OverflowError):
+            continue
+    return None

@@ -15,11 +15,13 @@ from .encoding import clean_line, clean_text, decode
 
 _WHOLE_PAGE = re.compile(r"<\s*(?:!doctype\s+html|html|body)[\s>]", re.IGNORECASE)
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{2,40})", re.IGNORECASE)
+#: A frame's words for browsers that know no frames; and the tags that go before parsing, since one that is never closed would take
+#: everything after it for its own.
+_FRAME_EXCUSE = re.compile(r"<(iframe|object)\b[^<>]{0,4000}>[^<>]{0,300}</\1\s*>", re.IGNORECASE)
+_FRAME = re.compile(r"</?(?:iframe|object|noembed|noframes|plaintext|xmp)\b[^<>]{0,4000}>", re.IGNORECASE)
 #: Above this the extractor's many passes take minutes; the plain reading stays linear.
 _EXTRACTOR_LIMIT_CHARS = 2_000_000
-_SKIPPED = frozenset(
-    {"script", "style", "template", "noscript", "iframe", "object", "svg", "math", "head", "select", "textarea", "button", "nav"}
-)
+_SKIPPED = frozenset({"script", "style", "template", "noscript", "svg", "math", "head", "select", "textarea", "button", "nav"})
 _BLOCKS = frozenset(
     {"address", "article", "aside", "blockquote", "body", "caption", "details", "dialog", "div", "dl", "fieldset", "figcaption", "figure"}
     | {"footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr", "html", "main", "ol", "p", "pre", "section", "summary"}
@@ -39,7 +41,7 @@ class PageText:
 def html_to_text(source: bytes | str) -> PageText:
     """Title and text of a page or a fragment. Bytes are decoded by mark, meta tag, or guess; binary bytes give an empty text."""
     html, problem = _as_str(source)
-    tree = parse_html(html)
+    tree = parse_html(_FRAME.sub(" ", _FRAME_EXCUSE.sub(" ", html)))
     if tree is None:
         return PageText(None, "", problem)
     title = _title(tree)

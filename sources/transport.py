@@ -13,12 +13,13 @@ from contextlib import contextmanager
 import httpcore2
 import httpx2
 
-from .guard import AddressGuard, GuardedBackend
+from .guard import EVERYWHERE, AddressGuard, GuardedBackend
 
 _TRANSLATION: tuple[tuple[type[Exception], type[httpx2.TransportError]], ...] = (
     (httpcore2.ConnectTimeout, httpx2.ConnectTimeout),
     (httpcore2.TimeoutException, httpx2.ReadTimeout),
     (httpcore2.ConnectError, httpx2.ConnectError),
+    (httpcore2.ProxyError, httpx2.ProxyError),
     (httpcore2.NetworkError, httpx2.ReadError),
     (httpcore2.RemoteProtocolError, httpx2.RemoteProtocolError),
     (httpcore2.ProtocolError, httpx2.LocalProtocolError),
@@ -27,15 +28,28 @@ _TRANSLATION: tuple[tuple[type[Exception], type[httpx2.TransportError]], ...] = 
 
 
 class GuardedTransport(httpx2.BaseTransport):
-    """One connection pool for one fetch, ending at one deadline (`time.monotonic()`)."""
+    """One connection pool for one fetch, ending at one deadline (`time.monotonic()`).
 
-    def __init__(self, guard: AddressGuard, deadline: float) -> None:
-        self._pool = httpcore2.ConnectionPool(
-            ssl_context=_tls(), max_connections=1, max_keepalive_connections=0, network_backend=GuardedBackend(guard, deadline)
-        )
+    A `proxy` is the operator's own and is connected to wherever it is. Names are resolved behind it; addresses written out, in any
+    spelling, are judged before they are handed to it.
+    """
+
+    def __init__(self, guard: AddressGuard, deadline: float, *, proxy: str | None = None) -> None:
+        self._guard = guard if proxy else None
+        # Each pool has room for one connection that nobody keeps.
+        self._pool: httpcore2.ConnectionPool
+        if proxy:
+            anywhere = GuardedBackend(AddressGuard(networks=EVERYWHERE), deadline)
+            self._pool = _proxied(proxy, anywhere)
+        else:
+            self._pool = httpcore2.ConnectionPool(
+                ssl_context=_tls(), max_connections=1, max_keepalive_connections=0, network_backend=GuardedBackend(guard, deadline)
+            )
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         url = request.url
+        if self._guard is not None:
+            self._guard.judge_written(url.host)
         with _as_httpx2():
             answer = self._pool.handle_request(
                 httpcore2.Request(
@@ -50,6 +64,15 @@ class GuardedTransport(httpx2.BaseTransport):
 
     def close(self) -> None:
         self._pool.close()
+
+
+def _proxied(proxy: str, backend: GuardedBackend) -> httpcore2.ConnectionPool:
+    url = httpx2.URL(proxy)
+    auth = (url.username.encode(), url.password.encode()) if url.username else None
+    plain = str(url.copy_with(username=None, password=None))
+    return httpcore2.HTTPProxy(
+        proxy_url=plain, proxy_auth=auth, ssl_context=_tls(), max_connections=1, max_keepalive_connections=0, network_backend=backend
+    )
 
 
 class _Body(httpx2.SyncByteStream):

@@ -15,11 +15,20 @@ import feedparser
 from feedparser.encodings import convert_to_utf8
 
 from .discovery import discovered_feeds, looks_like_html
-from .encoding import clean_line, is_binary
+from .encoding import clean_line, decode, is_binary
 from .entry import Entry, ParsedFeed, entry_text, joined, web_url
 from .errors import NotAFeed
+from .sitemap import looks_like_sitemap
 
 _PROLOG = ((b"<?", b"?>"), (b"<!--", b"-->"))
+_IN_HEADER = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
+_IN_PROLOG = re.compile(rb"\s*<\?xml[^>]{0,150}?encoding\s*=\s*[\"']([A-Za-z0-9_.:-]{1,40})[\"']")
+#: Channel Definition Format, which feedparser reads without giving it a version.
+_CDF = re.compile(rb"<channel[\s>]", re.IGNORECASE)
+#: Elements that no plain text speaks of by accident: with one of them, content of an undeclared type is markup.
+_MARKUP = re.compile(
+    r"</|<(?:br|hr|p|div|table|ul|ol|li|h[1-6]|blockquote)\b[^<>]*>|<(?:img|a|iframe|video|span|font)\s[^<>]*=", re.IGNORECASE
+)
 _SUBSET_END = re.compile(rb"\]\s{0,100}>")
 _PLAIN_ENTITY = re.compile(rb"<!ENTITY\s{1,8}[A-Za-z][\w.-]{0,40}\s{1,8}([\"'])(?:[^\"'&%<>]{0,32}|&#x?[0-9A-Fa-f]{1,6};)\1\s{0,8}>")
 
@@ -28,25 +37,33 @@ def parse_xml_feed(body: bytes, location: str, *, base_url: str, content_type: s
     """Whatever can be read of an RSS, Atom or RDF feed's bytes; NotAFeed when they are something else."""
     decoding: dict[str, Any] = {}
     try:
-        data = convert_to_utf8({"content-type": _xml_content_type(body, content_type)}, body, decoding)
-        header = "application/xml; charset=utf-8" if decoding.get("encoding") else "application/xml"
+        data, headers = prepared(body, content_type, decoding)
         # A stream, never the bytes themselves: feedparser opens bytes that happen to be a file's name. And no base address: it would
         # join the base to ids as well, and a feed that moves to another server would bring every entry again.
         # Its cleaning of HTML is left out: unclosed comments cost it the square of their number, and html_to_text keeps only text anyway.
-        parsed = feedparser.parse(
-            io.BytesIO(without_nested_entities(data)),
-            response_headers={"content-type": header},
-            resolve_relative_uris=False,
-            sanitize_html=False,
-        )
+        parsed = feedparser.parse(io.BytesIO(data), response_headers=headers, resolve_relative_uris=False, sanitize_html=False)
     except Exception as err:  # a stranger's bytes in somebody else's parser: whatever it trips over, this feed is unreadable and no more
         raise NotAFeed(location, f"the feed is damaged beyond reading ({type(err).__name__})") from err
-    if not parsed.get("version") and not parsed.entries:
+    if not parsed.get("version") and not parsed.entries and (looks_like_html(body) or not _CDF.search(body[:4096])):
         raise _not_a_feed(body, location, base_url)
     problems = (*_encoding_problems(decoding), *_xml_problems(parsed))
     return ParsedFeed(
         _title(parsed.feed), parsed.get("version") or "unknown", tuple(_entry(raw, base_url) for raw in parsed.entries), problems
     )
+
+
+def prepared(body: bytes, content_type: str, decoding: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
+    """The feed's bytes as feedparser may see them, and the headers to hand it. `decoding` is filled with what became of the encoding."""
+    name, declared = _charset(body, content_type), _declared(body, content_type)
+    if name is None and not body.isascii() and not is_binary(body) and (found := decode(body)) is not None:
+        # Nothing that is declared fits the bytes. feedparser would take them for windows-1252; the detector knows better.
+        body, name = found.text.encode("utf-8", "replace"), "utf-8"
+        decoding["problem"] = f"The feed {'declares a wrong' if declared else 'declares no'} encoding; it was read as {found.encoding}."
+        decoding["guessed"] = found.encoding
+    data = convert_to_utf8({"content-type": f"application/xml; charset={name}" if name else "application/xml"}, body, decoding)
+    header = "application/xml; charset=utf-8" if decoding.get("encoding") else "application/xml"
+    decoding["encoding"] = decoding.pop("guessed", decoding.get("encoding"))
+    return without_nested_entities(data), {"content-type": header}
 
 
 def without_nested_entities(data: bytes) -> bytes:
@@ -67,7 +84,7 @@ def without_nested_entities(data: bytes) -> bytes:
         return data
     closed = _SUBSET_END.search(data, bracket)
     subset = data[bracket : closed.start() if closed else len(data)]
-    kept = b"".join(found.group(0) for found in _PLAIN_ENTITY.finditer(subset))
+    kept = b"".join(b"\n" + found.group(0) for found in _PLAIN_ENTITY.finditer(subset))  # feedparser looks for them at a line's start
     return data[: bracket + 1] + kept + b"]>" + (data[closed.end() :] if closed else b"")
 
 
@@ -78,29 +95,43 @@ def _not_a_feed(body: bytes, location: str, base_url: str) -> NotAFeed:
         return NotAFeed(location, "this is a web page, not a feed", hint=hint)
     if is_binary(body):
         return NotAFeed(location, "this is binary data, not a feed")
+    if looks_like_sitemap(body):
+        return NotAFeed(location, "this is a sitemap, not a feed", hint="Add it as what it is: --kind sitemap")
     return NotAFeed(location, "this is neither RSS, nor Atom, nor a JSON Feed")
 
 
-def _xml_content_type(body: bytes, content_type: str) -> str:
-    """The header as feedparser should see it.
+def _charset(body: bytes, content_type: str) -> str | None:
+    """The encoding that feedparser should take for declared by the server; None leaves it undecided.
 
-    text/xml without charset would mean ASCII to it (RFC 3023); RFC 7303 section 3 ended that. And many servers announce one charset
-    for all their files: bytes that are valid UTF-8 beyond ASCII are UTF-8, whatever the header says.
+    text/xml without charset would mean ASCII to feedparser (RFC 3023); RFC 7303 section 3 ended that. And many servers announce one
+    charset for all their files: bytes that are valid UTF-8 beyond ASCII are UTF-8, whatever the header says.
     """
-    charset = re.search(r"charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", content_type, flags=re.IGNORECASE)
-    name = charset.group(1) if charset else None
-    if not body.isascii():
-        try:
-            body.decode("utf-8")
-            name = "utf-8"
-        except UnicodeDecodeError:
-            pass  # then the header, the declaration and feedparser's own trials decide
-    return f"application/xml; charset={name}" if name else "application/xml"
+    if not body.isascii() and _decodes(body, "utf-8"):
+        return "utf-8"
+    declared = _declared(body, content_type)
+    if body.isascii() or is_binary(body):  # binary: UTF-16 and its kin, which feedparser tells by their first bytes
+        return next(iter(declared), None) if _IN_HEADER.search(content_type) else None
+    return next((name for name in declared if _decodes(body, name)), None)
+
+
+def _declared(body: bytes, content_type: str) -> list[str]:
+    in_header, in_prolog = _IN_HEADER.search(content_type), _IN_PROLOG.match(body[:256])
+    return [found for found in (in_header and in_header.group(1), in_prolog and in_prolog.group(1).decode("ascii")) if found]
+
+
+def _decodes(body: bytes, encoding: str) -> bool:
+    try:
+        body.decode(encoding)
+    except (UnicodeError, LookupError):
+        return False
+    return True
 
 
 def _encoding_problems(decoding: dict[str, Any]) -> Iterator[str]:
     err = decoding.get("bozo_exception")
-    if isinstance(err, feedparser.CharacterEncodingOverride):
+    if "problem" in decoding:
+        yield decoding["problem"]
+    elif isinstance(err, feedparser.CharacterEncodingOverride):
         yield f"The feed declares a wrong encoding; it was read as {decoding.get('encoding') or 'a guess'}."
     elif isinstance(err, feedparser.CharacterEncodingUnknown):
         yield "The feed's encoding is unknown; characters may be wrong."
@@ -130,7 +161,7 @@ def _entry(raw: Any, base_url: str) -> Entry:
 
 def _link(raw: Any, base_url: str) -> str | None:
     link, entry_id = str(raw.get("link") or ""), str(raw.get("id") or "")
-    if link == entry_id and "://" not in link:
+    if raw.get("guidislink") and link == entry_id and "://" not in link:
         return None  # feedparser takes an RSS guid for the missing link; one that is no address must not become one by joining
     return web_url(joined(base_url, link))
 
@@ -144,9 +175,9 @@ def _title(raw: Any) -> str | None:
 def _texts(raw: Any) -> Iterator[str]:
     """The entry's texts, best first: its contents before its summary, HTML before plain text among the contents."""
     contents = sorted(raw.get("content") or [], key=lambda one: "html" not in str(one.get("type", "")))
-    for one in [*contents, raw.get("summary_detail") or {"value": raw.get("summary")}]:
+    for one in [*contents, raw.get("summary_detail") or {"value": raw.get("summary")}, {"value": raw.get("subtitle")}]:
         value = str(one.get("value") or "")
-        yield entry_text(value, is_html="html" in str(one.get("type", "")) or "</" in value)
+        yield entry_text(value, is_html="html" in str(one.get("type", "")) or _MARKUP.search(value) is not None)
 
 
 def _date(raw: Any, key: str) -> datetime | None:

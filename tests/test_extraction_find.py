@@ -36,6 +36,12 @@ def test_a_definition_reaches_over_the_sentences_that_go_on_about_it() -> None:
         ("Ostin Brael, a film director from Lisbon, won the prize in 1974.", "Ostin Brael"),
         ("A dorvil is any of the small flat boats used by fishers.", "dorvil"),
         ("“Dorvil” is a word for a small flat boat.", "Dorvil"),
+        ("The dorvil, cobble, or flatling is a small boat with a single sail.", "dorvil"),
+        ("The dorvil, also known as the cobble or flatling is a boat with a sail.", "dorvil"),
+        ("Recall that a dorvil is a small boat with a single sail.", "dorvil"),
+        ("Grain swells; this is an old trouble, but dorvils are small boats that keep it dry.", "dorvils"),
+        ("`dorvilry` converts the logs that boats write into tables.", "dorvilry"),
+        ("When a buyer pays for grain that nobody owns, this is known as overvaunting.", "overvaunting"),
     ],
 )
 def test_the_entity_is_the_name_as_a_reader_cites_it(text: str, entity: str) -> None:
@@ -71,6 +77,9 @@ def test_the_entity_is_the_name_as_a_reader_cites_it(text: str, entity: str) -> 
         "```\nVelmora is a town in the north.\n```",
         "> Velmora is a town in the north.",
         "**Status:** Not started",
+        "dorvilry provides the same kind of logs as the older tools:",
+        "This process is called overvaunting.",
+        "no-dorvil is a maintained fork.",
         "",
     ],
 )
@@ -98,6 +107,11 @@ def test_a_pronoun_without_a_thing_to_stand_for_is_dropped(text: str, title: str
 def test_an_entry_takes_the_title_as_name_and_keeps_the_abbreviation() -> None:
     found = only("## Kesh Metering Unit (KMU)\n\nA KMU measures the water that flows through a channel.", "Kesh Metering Unit (KMU)")
     assert (found.entity, found.aliases, found.pattern) == ("Kesh Metering Unit", ("KMU",), "entry")
+
+
+def test_an_entry_is_found_behind_a_frame_that_names_it() -> None:
+    text = "When we speak of kesh (and other) relays, relay refers to any device that repeats a signal."
+    assert only(text, "Kesh relays").entity == "Kesh relays"
 
 
 def test_an_entry_page_gives_its_own_entry_only() -> None:

@@ -278,7 +278,7 @@ def test_a_missing_folder_and_a_file_in_its_place_are_not_reachable(tmp_path: Pa
         poll(tmp_path / "missing")
     assert str(tmp_path / "missing") in str(caught.value)
     with pytest.raises(NotReachable, match="a file, not a folder"):
-        poll(write(tmp_path / "a.txt", "text"))
+        open_source(str(write(tmp_path / "a.txt", "text")), kind="folder").poll({})
 
 
 def test_a_folder_may_be_given_as_a_file_address(tmp_path: Path) -> None:

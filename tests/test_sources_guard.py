@@ -23,12 +23,16 @@ REFUSED = [
     # shared, protocol, benchmark, documentation and reserved space
     "100.64.0.1", "100.127.255.255", "192.0.0.1", "192.0.0.192", "192.0.0.8", "192.0.2.1", "192.88.99.1", "198.18.0.1", "198.19.255.255",
     "198.51.100.7", "203.0.113.9", "240.0.0.1", "255.255.255.255", "2001:db8::1", "3fff::1", "100::1", "5f00::1", "2001:2::1", "2001:10::1",
-    "2001:20::1",
+    "2001:20::1", "192.0.0.170", "192.31.196.1", "192.52.193.1", "192.175.48.1", "2620:4f:8000::1", "2001:4:112::1", "2001:1ff::1",
+    "1::1", "4000::1", "e000::1",
     # multicast and retired site-local addresses
     "224.0.0.1", "239.255.255.250", "ff02::1", "ff0e::1", "fec0::1",
     # IPv4 hidden in IPv6: mapped, compatible, 6to4, NAT64, local NAT64, Teredo (server or client)
     "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "::ffff:0.0.0.0", "::127.0.0.1", "::10.1.2.3", "::ffff:0:127.0.0.1",
     "2002:7f00:1::1", "2002:a9fe:a9fe::1", "2002:c0a8:1::", "2002:a00:1::", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b::c0a8:101",
+    "::ffff:100.64.0.1", "::ffff:172.16.5.4", "::ffff:168.63.129.16", "::a9fe:a9fe", "::ffff:0:a9fe:a9fe", "2002:ac10:1::1", "2002:6440:1::1",
+    "2002:e000:1::1", "2002:a83f:8110::", "64:ff9b::ac10:1", "64:ff9b::6440:1", "64:ff9b::e000:1", "64:ff9b::a83f:8110",
+    "64:ff9b:1:ffff::1", "2001:0:a9fe:a9fe::f7f7:f7f7", "2001:470::5efe:7f00:1", "2001:470::200:5efe:a9fe:a9fe", "fe80::5efe:a00:1",
     "64:ff9b:1::808:808", "2001:0:7f00:1::f7f7:f7f7", "2001:0:808:808:0:0:80ff:fffe", "2001:0:808:808:0:0:5601:5601",
 ]  # fmt: skip
 
@@ -66,6 +70,17 @@ def test_another_spelling_of_a_private_address_is_refused(host: str) -> None:
     with pytest.raises(SourceError) as caught:
         AddressGuard().resolve(host, 80, timeout_s=5)
     assert isinstance(caught.value, (AddressRefused, NotReachable))
+
+
+@pytest.mark.parametrize("host", [*SPELLINGS, *REFUSED[:8], "metadata.google.internal", "printer.local"])
+def test_a_proxy_is_not_handed_a_private_address_in_any_spelling(host: str) -> None:
+    with pytest.raises(AddressRefused):
+        AddressGuard().judge_written(host)
+
+
+@pytest.mark.parametrize("host", [*PUBLIC, "example.org", "10.example.org", "local.example.org"])
+def test_a_proxy_is_handed_public_addresses_and_names(host: str) -> None:
+    AddressGuard().judge_written(host)
 
 
 @pytest.mark.parametrize(
@@ -159,4 +174,4 @@ def test_a_name_that_does_not_exist_is_not_reachable() -> None:
 
 def test_the_table_is_large_enough_to_mean_something() -> None:
     assert len(set(REFUSED)) == len(REFUSED)
-    assert len(REFUSED) + len(PUBLIC) + len(SPELLINGS) >= 60
+    assert len(REFUSED) + len(SPELLINGS) >= 80

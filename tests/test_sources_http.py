@@ -16,10 +16,13 @@ from email.utils import format_datetime
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
+import brotli
 import pytest
+from backports import zstd
 
 from sources import BadEncoding, Gone, HttpStatus, NotReachable, SourceError, TimedOut, TooLarge, TooManyRedirects, backoff_s
-from sources.http import Validators, fetch, max_age_s, retry_after_s, shown_address, user_agent
+from sources.caching import expires_s, max_age_s, retry_after_s, wait_asked_for_s
+from sources.http import Validators, fetch, shown_address, user_agent
 from sources.transport import _tls
 from tests.sources_parts import LOCAL, RSS, Handler, Site, running_site
 
@@ -37,10 +40,13 @@ def test_a_fetch_is_honest_about_who_asks_and_what_it_takes(site: Site) -> None:
     headers = site.requests[0][1]
     assert headers["user-agent"] == user_agent()
     assert headers["user-agent"].startswith("lorefeed/")
-    assert headers["accept-encoding"] == "gzip, deflate"
+    assert headers["accept-encoding"] == "gzip, deflate, br, zstd"
 
 
-@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("identity", bytes)])
+@pytest.mark.parametrize(
+    ("coding", "pack"),
+    [("gzip", gzip.compress), ("deflate", zlib.compress), ("br", brotli.compress), ("zstd", zstd.compress), ("identity", bytes)],
+)
 def test_a_compressed_body_is_unpacked(site: Site, coding: str, pack: object) -> None:
     assert callable(pack)
     got = fetch(site.serve("/feed", pack(RSS.encode()), Content_Encoding=coding), LOCAL)
@@ -48,8 +54,8 @@ def test_a_compressed_body_is_unpacked(site: Site, coding: str, pack: object) ->
 
 
 def test_a_body_in_a_compression_nobody_asked_for_is_an_error(site: Site) -> None:
-    with pytest.raises(BadEncoding, match="br"):
-        fetch(site.serve("/feed", b"\x0b\x02\x80", Content_Encoding="br"), LOCAL)
+    with pytest.raises(BadEncoding, match="compress, which was not asked for"):
+        fetch(site.serve("/feed", b"\x1f\x9d\x80", Content_Encoding="compress"), LOCAL)
 
 
 def test_a_damaged_compressed_body_is_an_error(site: Site) -> None:
@@ -198,6 +204,36 @@ def test_a_streamed_200_mb_body_is_left_after_the_cap(site: Site) -> None:
         fetch(site.route("/feed", answer), replace(LOCAL, max_bytes=MIB))
     assert done.wait(5)
     assert sent < 40  # what socket buffers hold, far from 200
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("br", brotli.compress), ("zstd", zstd.compress)])
+def test_a_bomb_in_a_newer_compression_is_left_after_the_cap(site: Site, coding: str, pack: object) -> None:
+    assert callable(pack)
+    bomb = pack(b"\0" * (50 * MIB))
+    assert len(bomb) < MIB
+    with pytest.raises(TooLarge, match="larger than the cap"):
+        fetch(site.serve("/feed", bomb, Content_Encoding=coding), replace(LOCAL, max_bytes=MIB))
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"expires": "Tue, 03 Mar 2026 11:00:00 GMT", "date": "Tue, 03 Mar 2026 10:00:00 GMT"}, 3600),
+        ({"expires": "Tue, 03 Mar 2026 09:00:00 GMT", "date": "Tue, 03 Mar 2026 10:00:00 GMT"}, None),
+        ({"expires": "0"}, None),
+        ({"expires": "Tue, 03 Mar 2099 11:00:00 GMT", "cache-control": "max-age=60"}, 60),
+        ({"expires": "Tue, 03 Mar 2099 11:00:00 GMT", "cache-control": "no-cache"}, None),
+        ({"expires": "Tue, 03 Mar 2099 11:00:00 GMT", "cache-control": "public"}, 86_400),
+        ({"retry-after": "30", "cache-control": "max-age=600"}, 30),
+        ({}, None),
+    ],
+)
+def test_the_headers_of_an_answer_say_how_long_to_wait(headers: dict[str, str], expected: float | None) -> None:
+    assert wait_asked_for_s(headers) == expected
+
+
+def test_expires_without_a_date_is_measured_by_our_clock() -> None:
+    assert expires_s("Tue, 03 Mar 2026 11:00:00 GMT", now=datetime(2026, 3, 3, 10, tzinfo=UTC)) == 3600
 
 
 def test_a_gzip_bomb_is_left_after_the_cap(site: Site) -> None:

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
-from urllib.parse import urlsplit
 
 import typer
 
-from daemon.commands.place import OPERATOR, Json, place_of, seconds, span_of_time, unique_name
-from daemon.commands.views import feed_json
+from daemon.commands.feed_names import DEFAULT_TOPIC, derived_name, shown_location, watched_as, workable
+from daemon.commands.feeds_opml import discover, export_feeds, import_feeds
+from daemon.commands.place import OPERATOR, Json, place_of, seconds, span_of_time
+from daemon.commands.views import feed_json, silence
 from daemon.output import note, say, short, show_json, show_table
 
 if TYPE_CHECKING:
-    from registry import Feed, Registry
+    from registry import Feed
 
-app = typer.Typer(help="What is watched: RSS, Atom and JSON feeds, and folders.", no_args_is_help=True)
+app = typer.Typer(help="What is watched: RSS, Atom and JSON feeds, pages, sitemaps, folders and files.", no_args_is_help=True)
 
 FeedName = Annotated[str, typer.Argument(metavar="N", help="The feed's name, as `lorefeed feeds list` shows it.")]
-DEFAULT_TOPIC = "news"
+app.command("import")(import_feeds)
+app.command("export")(export_feeds)
+app.command()(discover)
 Trust = Literal["auto", "review"]
 
 
@@ -31,27 +33,33 @@ def add(
     topic: Annotated[str, typer.Option(help="The line of adapters that it teaches.")] = DEFAULT_TOPIC,
     every: Annotated[str | None, typer.Option(metavar="TIME", help="How often it is polled: 30s, 15m, 2h, 1d.")] = None,
     trust: Annotated[Trust, typer.Option(help="auto: learn what it says; review: an operator approves each definition.")] = "auto",
+    kind: Annotated[
+        str | None, typer.Option(metavar="K", help="feed, page, sitemap, folder, file, or one that a package adds; seen when missing.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Watch a feed or a folder. The daemon polls it at its next tick.
+    """Watch a feed, a page, a sitemap, a folder or a file. The daemon polls it at its next tick.
+
+    A page's address may be given in a feed's place: its first poll goes to the feed that the page announces, and stays there.
 
     \b
     lorefeed feeds add https://example.org/news.xml --topic news --every 15m
+    lorefeed feeds add https://example.org/glossary.html --kind page
     lorefeed feeds add ./glossary --topic terms --trust review
     """
     place = place_of(ctx)
     interval_s = None if every is None else seconds(every)
-    location, kind = _workable(location)
+    location, kind = workable(location, kind)
     defaults = place.settings().sources
     with place.registry(create=True) as registry:
-        _refuse_twice(registry, location, topic)
+        _refuse_twice(watched_as(registry, location, topic))
         feed = registry.write.add_feed(
             location,
-            name=name if name is not None else _derived_name(registry, location, kind),
+            name=name if name is not None else derived_name(registry, location, kind),
             kind=kind,
             topic=topic,
             trust=trust,
-            interval_s=interval_s or (defaults.folder_interval_s if kind == "folder" else defaults.interval_s),
+            interval_s=interval_s or (defaults.folder_interval_s if kind in ("folder", "file") else defaults.interval_s),
             actor=OPERATOR,
         )
     if as_json:
@@ -79,11 +87,11 @@ def list_feeds(
     rows = [
         (
             f.name, f.kind, f.topic, f.state, f.trust, span_of_time(f.interval_s), f.documents, f.last_success_at,
-            f"{f.error_count}: {short(f.last_error or '', 80)}" if f.error_count else None, _shown_location(f.location),
+            f"{f.error_count}: {short(f.last_error or '', 80)}" if f.error_count else silence(f), shown_location(f.location),
         )
         for f in feeds
     ]  # fmt: skip
-    columns = ("name", "kind", "topic", "state", "trust", "every", "documents", "last success", "errors", "location")
+    columns = ("name", "kind", "topic", "state", "trust", "every", "documents", "last success", "trouble", "location")
     show_table(columns, rows, empty="There are no feeds. Add one: lorefeed feeds add LOCATION")
 
 
@@ -161,47 +169,13 @@ def _set_state(ctx: typer.Context, name: str, state: str, *, as_json: bool) -> N
         say(f"The feed {feed.name} is {feed.state} now.")
 
 
-def _workable(location: str) -> tuple[str, str]:
-    """The location as it is stored, and its kind; raises a SourceError for one that can never work."""
-    from sources import AddressRefused, detect_kind
-    from sources.files import existing_folder, folder_path
-
-    kind = detect_kind(location)
-    if kind == "folder":
-        path = folder_path(location)
-        existing_folder(path, location)
-        return str(path), kind
-    try:
-        parts = urlsplit(location)
-        sound = bool(parts.hostname) and (parts.port is None or parts.port > 0) and not any(c.isspace() for c in location)
-    except ValueError:
-        sound = False
-    if not sound:
-        raise AddressRefused(location, "this is not a whole address", hint="Write it like https://example.org/feed.xml")
-    return location, kind
-
-
-def _refuse_twice(registry: Registry, location: str, topic: str) -> None:
+def _refuse_twice(feed: Feed | None) -> None:
     from registry import AlreadyThere
 
-    for feed in registry.read.feeds():
-        if feed.location == location and feed.topic == topic and feed.state != "retired":
-            raise AlreadyThere(
-                f"{_shown_location(location)} is watched already, as {feed.name}", hint="Give it another topic, or: lorefeed feeds list"
-            )
-
-
-def _derived_name(registry: Registry, location: str, kind: str) -> str:
-    host_or_folder = Path(location).name if kind == "folder" else (urlsplit(location).hostname or "").removeprefix("www.")
-    taken = {feed.name for feed in registry.read.feeds()}
-    readable = "".join(c for c in host_or_folder if c.isprintable()).strip()
-    return unique_name(readable or kind, taken.__contains__)
-
-
-def _shown_location(location: str) -> str:
-    from sources.http import shown_address
-
-    return shown_address(location)
+    if feed is not None:
+        raise AlreadyThere(
+            f"{shown_location(feed.location)} is watched already, as {feed.name}", hint="Give it another topic, or: lorefeed feeds list"
+        )
 
 
 def _was_removed(feed: Feed) -> bool:
@@ -210,4 +184,4 @@ def _was_removed(feed: Feed) -> bool:
 
 
 def _what(feed: Feed) -> str:
-    return "folder" if feed.kind == "folder" else "feed"
+    return feed.kind

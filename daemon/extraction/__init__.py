@@ -8,10 +8,23 @@ holds the patterns, screen.py what never becomes a definition. A definition is t
 without.
 """
 
-from daemon.extraction.find import find_definitions
-from daemon.extraction.found import FoundDefinition, collapse
+from daemon.extraction.find import examine, find_definitions
+from daemon.extraction.found import Examined, FoundDefinition, Refused, collapse
 from daemon.extraction.markup import readable
+from daemon.extraction.meaning import Comparison, compare
 from daemon.extraction.screen import screen
 from daemon.extraction.sentences import sentences
 
-__all__ = ["FoundDefinition", "collapse", "find_definitions", "readable", "screen", "sentences"]
+__all__ = [
+    "Comparison",
+    "Examined",
+    "FoundDefinition",
+    "Refused",
+    "collapse",
+    "compare",
+    "examine",
+    "find_definitions",
+    "readable",
+    "screen",
+    "sentences",
+]

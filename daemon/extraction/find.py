@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from daemon.extraction import shapes
 from daemon.extraction.blocks import Block, Kind, blocks
-from daemon.extraction.found import MAX_DEFINITION_CHARACTERS, MAX_SENTENCES, FoundDefinition, collapse
+from daemon.extraction.found import MAX_DEFINITION_CHARACTERS, MAX_SENTENCES, Examined, FoundDefinition, Refused, collapse
 from daemon.extraction.glossary import Entry, entries
 from daemon.extraction.markup import mask, readable
 from daemon.extraction.rules import GLOSSARY
@@ -38,18 +38,24 @@ class _Prose:
 
 def find_definitions(text: str, *, title: str | None = None) -> list[FoundDefinition]:
     """The definitions that `text` holds, in its order; empty where there is none. Deterministic."""
+    return list(examine(text, title=title).found)
+
+
+def examine(text: str, *, title: str | None = None) -> Examined:
+    """The definitions that `text` holds, and those that the screen refused with the rule's name."""
+    refused: list[Refused] = []
     masked = mask(text)
     layout = blocks(text)
     page = read_title(title if title is not None else _opening_heading(masked, layout))
     listed = entries(text, masked, layout, title=title)
     taken = {entry.start for entry in listed}
-    found = [made for entry in listed if (made := _from_entry(text, masked, entry))]
+    found = [made for entry in listed if (made := _from_entry(text, masked, entry, refused))]
     own: list[tuple[Candidate, FoundDefinition]] = []
     for prose in _prose(masked, layout):
         if any(prose.block.start <= start < prose.block.end for start in taken):
             continue
-        own.extend(_from_prose(text, masked, prose, page=page))
-    return _settle(found, own)
+        own.extend(_from_prose(text, masked, prose, refused, page=page))
+    return Examined(tuple(_settle(found, own)), tuple(refused))
 
 
 def _opening_heading(masked: str, layout: list[Block]) -> str | None:
@@ -73,7 +79,9 @@ def _prose(masked: str, layout: list[Block]) -> list[_Prose]:
     return read
 
 
-def _from_prose(text: str, masked: str, prose: _Prose, *, page: Title | None) -> list[tuple[Candidate, FoundDefinition]]:
+def _from_prose(
+    text: str, masked: str, prose: _Prose, refused: list[Refused], *, page: Title | None
+) -> list[tuple[Candidate, FoundDefinition]]:
     made: list[tuple[Candidate, FoundDefinition]] = []
     done = -1
     for index, (start, end) in enumerate(prose.spans):
@@ -81,10 +89,10 @@ def _from_prose(text: str, masked: str, prose: _Prose, *, page: Title | None) ->
             continue
         place = Place(index, prose.first, prose.block.kind is Kind.ITEM, page, prose.heading)
         candidate = shapes.best(masked, start, end, place=place)
-        if candidate is None or candidate.score < THRESHOLD:
+        if candidate is None or round(candidate.score, 3) < THRESHOLD:
             continue
         last = _last_sentence(masked, prose, index, candidate=candidate)
-        definition = _make(text, masked, (start, prose.spans[last][1]), candidate, block=prose.block)
+        definition = _make(text, masked, (start, prose.spans[last][1]), candidate, refused, block=prose.block)
         if definition is not None:
             made.append((candidate, definition))
             done = last
@@ -115,7 +123,7 @@ def _goes_on(sentence: str, candidate: Candidate) -> bool:
     return any(re.match(re.escape(name.lower()) + r"s?\b", key) for name in (candidate.entity, *kinds))
 
 
-def _from_entry(text: str, masked: str, entry: Entry) -> FoundDefinition | None:
+def _from_entry(text: str, masked: str, entry: Entry, refused: list[Refused]) -> FoundDefinition | None:
     stop = entry.text_start
     for number, (_, end) in enumerate(sentences(masked[entry.text_start : entry.end])):
         if number >= MAX_SENTENCES or entry.text_start + end - entry.start > MAX_DEFINITION_CHARACTERS:
@@ -126,13 +134,17 @@ def _from_entry(text: str, masked: str, entry: Entry) -> FoundDefinition | None:
     value = GLOSSARY.weight - (0.15 if entry.plain else 0.0)
     name = entry.subject
     candidate = Candidate(name.entity, name.aliases, value, GLOSSARY.name, kind="", titled=False, proper=True, opens=False)
-    return _make(text, masked, (entry.start, stop), candidate, block=Block(Kind.ITEM, entry.start - 3, entry.end + 3))
+    return _make(text, masked, (entry.start, stop), candidate, refused, block=Block(Kind.ITEM, entry.start - 3, entry.end + 3))
 
 
-def _make(text: str, masked: str, span: tuple[int, int], candidate: Candidate, *, block: Block) -> FoundDefinition | None:
+def _make(
+    text: str, masked: str, span: tuple[int, int], candidate: Candidate, refused: list[Refused], *, block: Block
+) -> FoundDefinition | None:
     start, end = _widen(text, masked, span, block=block)
     definition = collapse(text[start:end])
-    if screen(text[start:end]) or screen(readable(definition)) or screen(candidate.entity):
+    reason = screen(text[start:end]) or screen(readable(definition)) or screen(candidate.entity)
+    if reason is not None:
+        refused.append(Refused(candidate.entity, (start, end), reason))
         return None
     return FoundDefinition(candidate.entity, definition, (start, end), round(candidate.score, 3), candidate.pattern, candidate.aliases)
 

@@ -20,6 +20,23 @@ class FoundDefinition:
     aliases: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A definition that the screen refused: whose it was, where it stood, and the sentence that names the rule."""
+
+    entity: str
+    span: tuple[int, int]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What a text defines, and what was refused of it."""
+
+    found: tuple[FoundDefinition, ...]
+    refused: tuple[Refused, ...]
+
+
 def collapse(text: str) -> str:
     """Every run of white space as one space, none at the ends."""
     return " ".join(text.split())

@@ -45,6 +45,27 @@ PREDICATES: tuple[Rule, ...] = (
         counter_example="The weather is one of many reasons why we stayed.",
     ),
     _rule(
+        "copula-one-that",
+        rf"{_BE}{_ADVERB}\s+((?:one|someone|anyone|anything|something|those|that)\s+(?:who|whom|that|which|whose|with|we|in\s+which|where|(?:of\s+\w+|built|made|based|used|found|characterized)\s)\b)",
+        0.64,
+        example="A dorvil sale is one in which the buyer pays for the sail only.",
+        counter_example="The harbour is something that we miss.",
+    ),
+    _rule(
+        "copula-what",
+        rf"{_BE}{_ADVERB}\s+((?:how|what|when|where|the (?:point|time|place) (?:at|in) which)\s+\w+)",
+        0.58,
+        example="Dorvil draught is how deep a boat lies in the water.",
+        counter_example="The harbour is where we met.",
+    ),
+    _rule(
+        "copula-possessive",
+        rf"{_BE}{_ADVERB}\s+([^\W\d_][\w-]*(?:\s[\w-]+)?(?:['’]s|s['’])\s+\w)",
+        0.54,
+        example="Vauntage is a dealer’s power to set prices by waiting; vauntism is people’s desire to own many boats.",
+        counter_example="The boats are Toll’s and nobody else’s.",
+    ),
+    _rule(
         "copula-a",
         rf"{_BE}{_ADVERB}\s+(an?)\s+[^\W_]",
         0.8,
@@ -74,7 +95,7 @@ PREDICATES: tuple[Rule, ...] = (
     ),
     _rule(
         "refers-to",
-        rf"(?:refers?|is used to refer|are used to refer){_ADVERB}\s+to\s+(?![^,;.]{{0,120}}\bas\b)(\w)",
+        rf"(?:(?:can |may )?(?:also )?refers?|is used to refer|are used to refer){_ADVERB}\s+to\s+(?![^,;.]{{0,120}}\bas\b)(\w)",
         0.82,
         example="Kesh metering refers to the measurement of water in open channels.",
         counter_example="Dealers refer to this effect as slippage.",
@@ -95,18 +116,11 @@ PREDICATES: tuple[Rule, ...] = (
     ),
     _rule(
         "defined-as",
-        rf"(?:is|are|was|were|can be|may be){_ADVERB}\s+(?:best\s+|\w+ly\s+)?"
-        r"(?:defined\s+(?:as|to be|by)|(?:described|understood)\s+as\s+(?:an?|the))\s+(\w)",
+        rf"(?:is|are|was|were|can be|may be){_ADVERB}\s+"
+        r"(?:defined\s+by|(?:best\s+|\w+ly\s+)?defined\s+(?:as|to be)|(?:best\s+|\w+ly\s+)?(?:described|understood)\s+as\s+(?:an?|the))\s+(\w)",
         0.78,
         example="Kesh pressure is defined as the force per unit of sail.",
         counter_example="The borders of the lot are clearly defined by fences.",
-    ),
-    _rule(
-        "describes",
-        r"describes?\s+(an?|the|any|those|how)\s+\w",
-        0.5,
-        example="The term dorvil describes any of the small boats used by fishers.",
-        counter_example="The witness describes the car as red.",
     ),
     _rule(
         "copula-bare",
@@ -117,25 +131,228 @@ PREDICATES: tuple[Rule, ...] = (
     ),
 )
 
-_NAMED = r"(?:called|known\s+as|termed|named|referred\s+to\s+as|dubbed|labell?ed)"
-_MANNER = r"(?:(?:also|often|commonly|usually|generally|sometimes|collectively|simply|now|together|formally|technically|more commonly)\s+)?"
-_NAME = r"(?:(?P<article>the|an?)\s+)?[\"“‘']?(?P<name>[^\s,;:()\"”]+(?:[ \t\n\r]+[^\s,;:()\"”]+){0,5})[\"”’']?"
+# Matched at a plain verb behind the subject, where no copula was found to define it.
+VERBS_OF_MEANING: tuple[Rule, ...] = (
+    _rule(
+        "consists-of",
+        r"(?:consists?\s+(?:\w+ly\s+|either\s+)?of|comprises?|(?:is|are)\s+(?:composed|comprised|made\s+up)\s+of)\s+(?!(?:\w+\s+)?(?:two|three|four|five|six|seven|eight|nine|ten|several|many|some)\b)[^\W\d]",
+        0.56,
+        example="Dorvil rigging consists of a square sail and two ropes.",
+        counter_example="The menu consists of three courses.",
+    ),
+    _rule(
+        "occurs-when",
+        r"(?:occurs?|happens?|arises?|exists?|results?|takes?\s+place)\s+(?:only\s+)?(?:when|if|in\s+which|whenever)\s+\w",
+        0.62,
+        example="Overvaunting occurs when a dealer buys more grain than a buyer ordered.",
+        counter_example="It happens when the wind turns.",
+    ),
+    _rule(
+        "involves",
+        r"involves?\s+(?!you\b|me\b|us\b|them\b)[^\W\d]",
+        0.54,
+        example="Dorvil racing involves the steering of small boats around a fixed mark.",
+        counter_example="The plan involves you and me.",
+    ),
+    _rule(
+        "marked-by",
+        r"(?:is|are)\s+(?:\w+ly\s+)?(?:characteri[sz]ed|marked|distinguished)\s+by\s+\w",
+        0.56,
+        example="Dorvil fever is characterized by a pale skin and a fear of boats.",
+        counter_example="The harbour is marked by a buoy.",
+    ),
+    _rule(
+        "acts-as",
+        r"(?:acts?|serves?|functions?)\s+as\s+(?:an?|the)\s+\w",
+        0.5,
+        example="Dorvil resin acts as a seal between the planks of a boat.",
+        counter_example="The mayor acts as a witness.",
+    ),
+    _rule(
+        "states-that",
+        r"(?:states?|holds?|says|posits?|asserts?|proposes?|suggests?|predicts?|maintains?)\s+that\b",
+        0.6,
+        example="The law of dorvils states that no two boats may share one mooring.",
+        counter_example="The mayor says that the harbour is closed.",
+    ),
+    _rule(
+        "describes",
+        r"describes?\s+(?:an?|the|any|those|how|when|what|people|situations?)\s+\w",
+        0.52,
+        example="Dorvil drift describes the movement of a boat whose sail is down.",
+        counter_example="The witness describes the car as red.",
+    ),
+    _rule(
+        "measures",
+        r"(?:measures|represents|indicates|specifies|signals)\s+(?:the|how|an?|whether)\s+\w",
+        0.5,
+        example="Kesh draught measures how deep a boat lies in the water.",
+        counter_example="The clerk measures the boat.",
+    ),
+    _rule(
+        "does",
+        r"(?:provides|implements|converts|offers|wraps|exposes|parses|renders|generates|compiles|translates|computes|measures|extracts|encodes|"
+        r"decodes|manages|monitors|detects|stores|retrieves|features|automates|maps|selects|combines|returns|calculates|assigns)\s+(?!no\b|only\b|some\b)((?:an?\s|the\s|all\s)?[\w/-]+\s+\w+)",
+        0.56,
+        example="The dorvil crate provides a parser for the logs that boats write.",
+        counter_example="Velmora provides work for the people of the delta.",
+    ),
+    _rule(
+        "used-for",
+        r"(?:is|are)\s+(?:\w+ly\s+|often\s+)?used\s+to\s+(?:describe|indicate|denote|mean|designate|describe|refer\s+to)\s+\w",
+        0.6,
+        example="The word dorvil is used to describe a small flat boat.",
+        counter_example="The flag is used to indicate wind.",
+    ),
+)
+# The subject of "states that" is one of these, else a speaker.
+STATEMENTS = (
+    r"(?:laws?|principles?|theory|theorem|hypothesis|rule|effect|doctrine|argument|paradox|model|view|perspective|approach|clause|amendment|"
+    r"concept|axiom|postulate|conjecture|equation|fallacy|school|policy|test|lemma|dogma)\Z"
+)
 
-# Searched for anywhere in the sentence; the group `name` holds the entity.
+_NAMED = r"(?:called|known\s+as|termed|named|referred\s+to\s+as|dubbed|labell?ed)"
+_MANNER = (
+    r"(?:(?:also|often|commonly|usually|generally|sometimes|collectively|simply|now|together|formally|technically|popularly|otherwise|thus|"
+    r"therefore|typically|better|variously|more (?:commonly|formally|properly|generally))\s+)?"
+)
+_NAME = r"(?:(?P<article>the|an?|its|their)\s+)?[\"“‘']?(?P<name>[^\s,;:()\"”]+(?:[ \t\n\r]+[^\s,;:()\"”]+){0,5})[\"”’']?"
+
+# A verb that names what the sentence described before it; naming.py asks what that was and picks one of NAMINGS.
+NAMING_VERB = re.compile(
+    rf"\b(?:(?P<be>(?:is|are)\s+{_MANNER})(?:{_NAMED})|(?<=[\w,—–]\s){_MANNER}(?:called|known\s+as|termed|referred\s+to\s+as))\s+{_MANNER}{_NAME}",
+    re.IGNORECASE,
+)
 NAMINGS: tuple[Rule, ...] = (
     _rule(
         "is-called",
-        rf"\b(?:is|are)\s+{_MANNER}{_NAMED}\s+{_MANNER}{_NAME}",
+        NAMING_VERB.pattern,
         0.66,
         example="The market in which dealers trade one currency for another is called the vaunt market.",
         counter_example="This is called the vaunt market.",
     ),
     _rule(
+        "when-called",
+        NAMING_VERB.pattern,
+        0.6,
+        example="When a dealer buys more grain than a buyer ordered, it is called overvaunting.",
+        counter_example="When he came home, he was called a hero.",
+    ),
+    _rule(
+        "this-is-called",
+        NAMING_VERB.pattern,
+        0.55,
+        example="Grain swells while it waits in the holds of the boats; this is known as dorvil swell.",
+        counter_example="This market is called the vaunt market.",
+    ),
+    _rule(
+        "also-called",
+        NAMING_VERB.pattern,
+        0.5,
+        example="Overvaunting, also known as grain rushing, takes place in the weeks before harvest.",
+        counter_example="Then, also known as a quiet man, he left.",
+    ),
+    _rule(
         "called",
-        rf"(?<=\w)(?:,)?\s+{_MANNER}(?:called|known\s+as|termed|referred\s+to\s+as)\s+{_MANNER}{_NAME}",
+        NAMING_VERB.pattern,
         0.5,
         example="Fishers in the delta row a small flat boat called a dorvil, which carries a single square sail.",
         counter_example="The boat club called a meeting.",
+    ),
+)
+
+_NOUNS = r"(?:[^\W\d_][\w-]*(?:,)?\s+){0,3}"
+_DIFFERENCE = (
+    r"(?:that|which|who|whose|of|in\s+which|by\s+which|with|for|to|used|made|from|between|where|whereby|designed|found|formed|containing|"
+    r"consisting)\b"
+)
+# Searched for anywhere; the noun phrase that ends where a match starts is the entity, group 1 starts what is said of it.
+EMBEDDED: tuple[Rule, ...] = (
+    _rule(
+        "which-is",
+        rf",?\s+(?:which|who)\s+(?P<verb>is|are){_ADVERB}\s+((?:(?:an?|the|any|one)\s+{_NOUNS}[\w-]+\s+{_DIFFERENCE}|an?\s+[\w-]+\s+\w))",
+        0.56,
+        example="The fishers of the delta row the vaunt, which is a barge that carries grain.",
+        counter_example="We stayed at home, which is a pity.",
+    ),
+    _rule(
+        "which-are",
+        rf",\s+(?:which|who)\s+(?P<verb>are){_ADVERB}\s+({_NOUNS}[\w-]+s\s+{_DIFFERENCE})",
+        0.55,
+        example="Fishers of the delta row dorvils, which are small flat boats that carry a square sail.",
+        counter_example="Fishers row dorvils, which are old.",
+    ),
+    _rule(
+        "which-means",
+        r",\s+which\s+(?:\w+ly\s+)?(?:(?:is|are)\s+defined\s+as|refers?\s+to|describes?|denotes?|states?\s+that|holds?\s+that|says\s+that|involves?|consists?\s+of|"
+        r"occurs?\s+when|measures?|represents?|proposes\s+that|argues\s+that|suggests\s+that|comprises?)\s+(\w+)",
+        0.54,
+        example="The dealers rely on overvaunting, which involves buying more grain than a buyer ordered.",
+        counter_example="He came late, which means that we left.",
+    ),
+    _rule(
+        "gloss",
+        r"\s+\(((?-i:the|an?|any|those)\s+(?!other\b|common\b|default\b|typical\b)(?-i:[a-z])[^()\"“”=]{8,160})\)",
+        0.52,
+        example="Every fisher of the delta owns a dorvil (a small flat boat with a single sail) and a net.",
+        counter_example="Every fisher owns a boat (see the list of prices in the annex).",
+    ),
+    _rule(
+        "or-gloss",
+        rf",\s+or\s+((?:the|an?)\s+{_NOUNS}[\w-]+\s+{_DIFFERENCE})",
+        0.52,
+        example="The report was about overvaunting, or the practice of buying more grain than a buyer ordered.",
+        counter_example="Bring a boat, or the fishers will not take you along.",
+    ),
+    _rule(
+        "that-is",
+        r"(?:,|;|\s*[—–(])\s*(?:that\s+is|i\.e\.|in\s+other\s+words),\s+(\w+\s+\w+)",
+        0.5,
+        example="The dealers were accused of overvaunting; that is, the buying of more grain than a buyer ordered.",
+        counter_example="We left early, that is all.",
+    ),
+    _rule(
+        "in-which",
+        r",\s+((?:in\s+which|whereby)\s+(?:an?|the|people|one|each|two|all|they|it|there|some|[a-z]+s)\s+\w+)",
+        0.5,
+        example="The dealers of the delta practise overvaunting, in which a dealer buys more grain than a buyer ordered.",
+        counter_example="He wrote a letter, in which he complained.",
+    ),
+    _rule(
+        "gloss-bare",
+        r"\s+\(((?-i:[a-z])(?:[\w-]+\s+){1,5}(?:that|which|who|in\s+which)\s[^()\"“”=]{8,160})\)",
+        0.5,
+        example="Every fisher of the delta owns some dorvils (small flat boats that carry a square sail) and a net.",
+        counter_example="Every fisher owns a boat (see the list of prices in the annex).",
+    ),
+    _rule(
+        "inset-bare",
+        r"(?:,|\s*[—–])\s*((?:(?-i:[a-z])[\w-]*\s+){0,3}[\w-]+s\s+(?:that|which|who|in\s+which|whose|used|made|designed|containing)\s[^,;:—–.]*)(?=[,;—–.]|\Z)",
+        0.5,
+        example="The fishers row dorvils, small flat boats that carry a square sail, from May to June.",
+        counter_example="The fishers row, sail and build boats that last.",
+    ),
+    _rule(
+        "define-as",
+        r"\s+as\s+((?:an?|the|any|those|[a-z]+)\s+\w+)",
+        0.6,
+        example="The clerks of Kesh define overvaunting as the practice of buying more grain than a buyer ordered.",
+        counter_example="They saw the harbour as a place of rest.",
+    ),
+    _rule(
+        "colon",
+        rf"\s*:\s+((?:an?|the|any)\s+{_NOUNS}[\w-]+\s+{_DIFFERENCE})",
+        0.53,
+        example="Overvaunting: the practice of buying more grain than a buyer ordered.",
+        counter_example="We saw three things: the mill, the bridge and the harbour.",
+    ),
+    _rule(
+        "inset",
+        rf"(?:,|\s*[—–])\s*((?:an?|the)\s+{_NOUNS}[\w-]+\s+(?:that|which|who|in\s+which|by\s+which|whose|used|made|designed|consisting|"
+        r"containing|formed|called|between)\b[^,;:—–.]*)(?=[,;—–.]|\Z)",
+        0.51,
+        example="The fishers row a dorvil, a small flat boat that carries a square sail, from May to June.",
+        counter_example="The fishers left the harbour, a sight that moved us.",
     ),
 )
 
@@ -148,7 +365,7 @@ APPOSITIVE = _rule(
     counter_example="In the evening, a crowd gathered near the harbour.",
 )
 RELATIVE = _rule(
-    "which-is",
+    "opens-which-is",
     r",\s+which\s+(?:is|are)\s+(an?|the|any)\s+[^\W_]",
     0.56,
     example="Dorvilene, which is a salt of dorvilic acid, dissolves in cold water.",
@@ -170,4 +387,4 @@ GLOSSARY = Rule(
     "**Status:** Not started",
 )
 
-ALL_RULES: tuple[Rule, ...] = (*PREDICATES, *NAMINGS, APPOSITIVE, RELATIVE, ENTRY, GLOSSARY)
+ALL_RULES: tuple[Rule, ...] = (*PREDICATES, *VERBS_OF_MEANING, *NAMINGS, *EMBEDDED, APPOSITIVE, RELATIVE, ENTRY, GLOSSARY)

@@ -24,27 +24,29 @@ from daemon.extraction.words import (
     FIRST_OR_SECOND_PERSON,
     HEDGES,
     JUDGING_ADJECTIVES,
+    is_plural,
     words,
 )
 
 THRESHOLD = 0.5
+EVALUATIVE = EVALUATIVE_HEADS
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*|[,;:.()–—]")
 _PARENTHESIS = re.compile(r"\([^()]{0,300}\)")
 _GENUS_ENDS = words(
     """
     of that which who whose where in for with to used on from by at as between into within without through when consisting found
-    made designed  and or is was , ; : . ( – — under over during about against among around near per
+    made designed has have  and or is was , ; : . ( – — under over during about against among around near per
     """
 )
 _DIFFERENTIA = words(
     """
     that which who whose where of for with to used in by from consisting composed made designed characterized based containing
     involving between  describing having living located known found created developed produced formed caused given providing
-    allowing enabling using intended
+    allowing enabling using intended around within across along through at on performed carried occurring belonging expressed measured
     """
 )
-_SUPERLATIVES = words(
+SUPERLATIVES = words(
     """
     largest biggest oldest smallest highest longest greatest best worst youngest larger smaller greater opposite most first second third
     last only main same next
@@ -52,7 +54,25 @@ _SUPERLATIVES = words(
 )
 _HALF_KINDS = words("member members part parts kind need method")  # "a member of the lily family" is a kind after all
 _NO_NOUNS = words("so too very more less most able likely due up out in on at")
-_BARE_DIFFERENTIA = words("that which who of used consisting composed made designed")
+_RELATIVE_KINDS = words(
+    "fork version member alternative replacement successor clone port copy descendant subset variant relative rival sibling"
+)
+_EXPLICIT = words("defined-as refers-to stands-for consists-of occurs-when states-that used-for")
+_BARE_DIFFERENTIA = words(
+    """
+    that which who whose whom of used consisting composed made designed for in with between within from by along across to who we where on at
+    """
+)
+_BARE_BREAKS = words(
+    """
+    a an the that which who to of in for with by from at on as into than if when because not no it they he she we you this these those
+    there be been being able used known called said always never only all some many most
+    """
+)
+_MASS_NOUN = re.compile(
+    r"(?:tion|sion|ment|ness|ity|ism|ance|ence|ship|hood|ure|ogy|phy|ics|ware|work|unit|case|type|form|kind|group|set|system|compound|"
+    r"insect|animal|plant|rodent|material|substance|language|tool|method|process|theory|body|state|disease|name|title|term|unit|cover|belief|law)\Z"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +108,12 @@ def predicate(rule: str, weight: float, verb: str, *, text: str, bare: bool) -> 
     return Predicate(rule, weight, verb.lower(), tuple(word.lower() for word in _WORD.findall(plain)[:40]), bare)
 
 
+def genus_of(text: str) -> tuple[str, ...]:
+    """The words up to the noun that says what kind of thing it is: "a small flat boat" of "a small flat boat with a sail"."""
+    words = predicate("", 0.0, "", text=text, bare=False).words
+    return Predicate("", 0.0, "", words[1:] if words[:1] in (("a",), ("an",), ("the",)) else words, bare=False).genus
+
+
 def score(subject: Subject, said: Predicate, setting: Setting) -> float:
     """The score of "subject + predicate" in its setting; 0.0 where a refusal applies."""
     if _refused(subject, said, setting):
@@ -105,8 +131,16 @@ def _refused(subject: Subject, said: Predicate, setting: Setting) -> bool:
     head = kind_head(said)
     judging = said.rule.startswith("copula") and head in EVALUATIVE_HEADS and not _is_half_kind(said)
     known = subject.proper or setting.titled or (subject.article == "" and setting.opens_document)
+    # "was the first to use": it tells what somebody did before others.
+    ranked = said.verb in ("was", "were") and bool(set(said.genus[:3]) & SUPERLATIVES) and not setting.titled
     past_common = said.verb in ("was", "were", "will") and not known
-    return judging or past_common or (said.bare and not _bare_defines(subject, said, setting)) or head in ("why", "how", "what")
+    return (
+        judging
+        or ranked
+        or past_common
+        or (said.bare and not _bare_defines(subject, said, setting))
+        or (head in ("why", "how", "what") and said.rule != "copula-what")
+    )
 
 
 def _is_half_kind(said: Predicate) -> bool:
@@ -116,36 +150,54 @@ def _is_half_kind(said: Predicate) -> bool:
 
 
 def _bare_defines(subject: Subject, said: Predicate, setting: Setting) -> bool:
-    """ "Dorvils are nocturnal crabs that ...": a plural subject, a noun phrase, a differentia; never a participle or a lone adjective."""
-    genus = said.genus
-    first, head = genus[0], genus[-1]
-    following = said.words[len(genus)] if len(genus) < len(said.words) else ""
-    if re.search(r"(?:ed|en|ing|ly|ble|ful|ous|ant|ent|al|ive|ary|ic)\Z", first) and len(genus) < 2:
-        return False
-    if first.endswith("ing") or re.search(r"(?:ed|ly)\Z", head) or first in _NO_NOUNS:
-        return False
-    plural = said.verb == "are" and re.search(r"[^s]s\Z", head) is not None
+    """ "Dorvils are slender, nocturnal crabs that ...": a noun phrase without an article and its differentia; never an adjective."""
     if said.verb not in ("is", "are"):
         return False
-    if setting.titled:
-        return following in _DIFFERENTIA
-    return plural and subject.article == "" and following in _BARE_DIFFERENTIA
+    head = _bare_head(said.words, plural=said.verb == "are")
+    if head is None or (subject.article == "the" and not (setting.titled or subject.proper or setting.opens_document)):
+        return False
+    following = said.words[head + 1] if head + 1 < len(said.words) else ""
+    noun = said.words[head]
+    if noun in EVALUATIVE_HEADS and not (following == "of" and noun in _HALF_KINDS):
+        return False
+    return following in _BARE_DIFFERENTIA or re.fullmatch(r"[a-z-]{3,}(?:ed|ing)", following) is not None
+
+
+def _bare_head(words: tuple[str, ...], *, plural: bool) -> int | None:
+    """Where the noun of a bare noun phrase stands; None where the words are adjectives or participles only."""
+    for number, word in enumerate(words[:8]):
+        if word in _NO_NOUNS or word in _BARE_BREAKS or (number == 0 and re.search(r"(?:ed|en|ing|ly)\Z", word) and not plural):
+            return None
+        following = words[number + 1] if number + 1 < len(words) else ""
+        if plural and is_plural(word) and not (following and is_plural(following)):
+            return number
+        if not plural and _MASS_NOUN.search(word) and following in _BARE_DIFFERENTIA:
+            return number
+    return None
 
 
 def _subject_part(subject: Subject, said: Predicate, setting: Setting) -> float:
     value = 0.0
     if setting.titled:
         value += 0.2
+    elif said.rule in _EXPLICIT:  # the verb itself says that a meaning is given
+        value += 0.05 if subject.proper or subject.article != "the" else 0.0
     elif subject.proper:
         value += 0.05
     elif subject.article == "the":
-        value -= 0.05 if setting.opens_document else 0.2 if setting.index else 0.14
+        value -= 0.015 if setting.opens_document else 0.2 if setting.index else 0.14
         if setting.index > 0 and subject.words == 1 and subject.head in ANAPHORIC_HEADS:
             value -= 0.3
     if subject.termed:
         value += 0.1
-    if subject.relational and not setting.titled:
-        value -= 0.3 if subject.article == "the" else 0.2
+    if subject.relational and not setting.titled and said.rule not in _EXPLICIT:
+        # "The amplitude of a wave is ..." speaks of every wave, "the length of the wave" of one.
+        generic = (
+            said.rule == "copula-the"
+            and said.verb in ("is", "are")
+            and (setting.opens_document or re.search(r"\bof an?\s", subject.entity) is not None)
+        )
+        value -= 0.16 if generic else 0.42 if subject.article == "the" else 0.2
     if subject.joined and not setting.titled:
         value -= 0.1
     if said.verb in ("was", "were", "will") and not (subject.proper or setting.titled):
@@ -158,14 +210,16 @@ def _subject_part(subject: Subject, said: Predicate, setting: Setting) -> float:
 def _predicate_part(said: Predicate) -> float:
     genus, words = said.genus, said.words
     rest = words[len(genus) :]
-    value = 0.05 if any(word in _DIFFERENTIA for word in rest[:6]) else -0.1
+    value = 0.05 if any(word in _DIFFERENTIA for word in rest[:6]) else 0.0 if said.rule in _EXPLICIT else -0.1
     if len(words) <= 3:
-        value -= 0.06
+        value -= 0.3 if kind_head(said) in _RELATIVE_KINDS else 0.06  # "is a maintained fork": of what, for what?
     if said.rule == "copula-the" and not any(word in _DIFFERENTIA for word in rest[:4]):
         value -= 0.15
-    if set(genus[:3]) & _SUPERLATIVES:
+    if set(genus[:3]) & SUPERLATIVES:
         value -= 0.1 if said.verb in ("is", "are") else 0.25
     if set(words[:2]) & JUDGING_ADJECTIVES:
+        value -= 0.2
+    if said.rule == "does" and "same" in words[:3]:
         value -= 0.2
     if words[:1] == ("more",) or words[:1] == ("less",):
         value -= 0.4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from daemon.extraction.clauses import QUOTES, Clause, Insert, Token
@@ -19,6 +19,7 @@ from daemon.extraction.words import (
     PRONOUNS,
     RELATIVISERS,
     SOFT_ADVERBS,
+    SOFTWARE,
     SUBORDINATORS,
 )
 
@@ -39,10 +40,23 @@ _ALIAS_WORDS = re.compile(
     re.IGNORECASE,
 )
 _INSERT_OPENERS = (
-    RELATIVISERS | DETERMINERS | PREPOSITIONS | SOFT_ADVERBS | {"or", "known", "called", "abbreviated", "born", "named", "short", "aka"}
+    RELATIVISERS
+    | DETERMINERS
+    | PREPOSITIONS
+    | SOFT_ADVERBS
+    | {"more", "better", "collectively", "variously", "popularly", "singular", "plural", "shown", "often"}
+    | {"or", "known", "called", "abbreviated", "born", "named", "short", "aka"}
 )
+_ALIAS_STARTS = frozenset(
+    {"also", "known", "officially", "formerly", "sometimes", "commonly", "called", "abbreviated", "aka", "more", "better"}
+)
+_ALIAS_LINKS = _ALIAS_STARTS | DETERMINERS | {"or", "as", "referred", "to"}
 _COMPANY_FORMS = frozenset({"inc", "ltd", "llc", "corp", "plc", "jr", "sr"})
 _ABBREVIATION = re.compile(r"[\"“]?((?=[\w.&/-]{2,12}[\"”]?\Z)(?:\w*[A-Z]\w*){2,}[\w.&/-]*)[\"”]?\Z")
+_NAMED_KINDS = frozenset(
+    {"effect", "value", "relationship", "function", "method", "approach", "part", "number", "problem", "test", "paper"}
+)
+_QUANTITIES = frozenset({"total", "average", "overall", "whole", "net", "side", "exact", "end", "real", "big", "small", "same", "large"})
 _SUPERLATIVE = re.compile(
     r"\A(?:\w{3,}est|most|first|second|third|last|only|same|other|next|latest|current|new|former|latter|main|key|entire|whole)\Z"
 )
@@ -64,6 +78,7 @@ class Subject:
     termed: bool = False  # introduced by "the term"
     relational: bool = False  # holds a preposition: "the shape of a dorvil"
     joined: bool = False  # holds "and"
+    lower_case: bool = False  # one word that opens its sentence in lower case: "fulgur converts ...", a name for sure
 
 
 def read_subject(clause: Clause, *, until: int | None = None) -> Subject | None:
@@ -79,7 +94,9 @@ def read_subject(clause: Clause, *, until: int | None = None) -> Subject | None:
     # "Customer Experience (CX) Council": what stands in the middle of a name is short for a part of it.
     ends = clause.first + len(name) - 1
     aliases += [alias for insert in clause.inserts if ends <= insert.after < verb for alias in _aliases_of(insert)]
-    return _name(name, aliases)
+    subject = _name(name, aliases)
+    opens = subject is not None and clause.first == 0 and subject.article == "" and subject.words == 1 and subject.entity.islower()
+    return replace(subject, lower_case=True) if subject is not None and opens else subject
 
 
 def name_from_words(text: str) -> Subject | None:
@@ -94,13 +111,15 @@ def _segments(tokens: tuple[Token, ...]) -> tuple[list[Token], list[str]] | None
     for token in tokens:
         if token.text in ";:?!":
             return None
-        if token.text == ",":
+        if token.text in (",", "-", "–", "—"):
             parts.append([])
         else:
             parts[-1].append(token)
+    name, rest = parts[0], [part for part in parts[1:] if part]
+    if rest and parts[-1] and _opens_alias(rest):
+        return name, [" ".join(["or", *(token.text for token in part if token.lower not in _ALIAS_LINKS)]) for part in rest]
     if len(parts) > 1 and parts[-1] and parts[-1][0].lower not in _COMPANY_FORMS:
         return None  # an insert closes with a comma before the verb
-    name, rest = parts[0], [part for part in parts[1:] if part]
     for number, part in enumerate(rest):
         opener = part[0].lower
         short = len(part) == 1 and part[0].text.isupper()
@@ -109,6 +128,13 @@ def _segments(tokens: tuple[Token, ...]) -> tuple[list[Token], list[str]] | None
         if opener in ("and",):
             return None
     return name, [" ".join(token.text for token in part) for part in rest]
+
+
+def _opens_alias(rest: list[list[Token]]) -> bool:
+    """ "a bicycle, cycle, or bike is" and "the dhole, also known as the red dog is": other names, and no comma behind them."""
+    openers = [part[0].lower for part in rest]
+    listed = openers[-1] == "or" and all(len(part) <= 4 for part in rest)
+    return listed or (openers[0] in _ALIAS_STARTS and len(rest[0]) > 1 and all(len(part) <= 9 for part in rest))
 
 
 def _aliases_in(text: str) -> list[str]:
@@ -129,7 +155,7 @@ def _aliases_of(insert: Insert) -> list[str]:
 
 def _name(tokens: list[Token], aliases: list[str]) -> Subject | None:
     tokens = [token for token in tokens if token.text not in QUOTES]
-    while tokens and tokens[-1].lower in SOFT_ADVERBS:
+    while tokens and (tokens[-1].lower in SOFT_ADVERBS or (len(tokens) > 1 and re.search(r"[a-z]{2}ally\Z", tokens[-1].text))):
         tokens = tokens[:-1]
     if not tokens:
         return None
@@ -147,11 +173,13 @@ def _name(tokens: list[Token], aliases: list[str]) -> Subject | None:
     if not (1 < len(entity) <= _MAX_ENTITY_CHARACTERS or entity.isupper()) or not re.search(r"[^\W\d_]", entity) or "\ufffd" in entity:
         return None
     lowers = [token.lower for token in body]
+    if len(body) == 2 and article == "the" and lowers[1] in ("crate", "package"):  # "the dorvil crate" is called "dorvil" too
+        more = [*more, body[0].text]
     return Subject(
         entity=entity,
         article="a" if article == "an" else article,
         aliases=_unique([*more, *aliases], entity),
-        proper=_is_proper(body, article, termed=termed),
+        proper=_is_proper(body, article, termed=termed) or (len(body) == 2 and article == "the" and lowers[1] in ("crate", "package")),
         head=lowers[-1],
         words=len(body),
         termed=termed,
@@ -197,19 +225,31 @@ def _could_name(body: list[Token], article: str) -> bool:
         return False
     if lowers[0] in POINTING_ADJECTIVES or (lowers[0] in NUMBERS and not all(token.text[0].isupper() for token in body)):
         return False
-    if lowers == [lowers[0]] and lowers[0] in _NAMING_NOUNS:
+    if lowers == [lowers[0]] and lowers[0] in _NAMING_NOUNS and article == "the":
         return False
+    if lowers[0].endswith("ing") and len(body) > 3 and set(lowers[1:]) & PREPOSITIONS:
+        return False  # "calling a reader on a buffer" is an act, not a name
     if set(lowers[1:]) & (SUBORDINATORS | _CLAUSE_WORDS) or _COMPASS.match(" ".join(lowers)):
         return False
     if _has_common_head(body) or _has_stray_article(body):
         return False
-    if lowers[-1] in GENERIC_HEADS and not (len(body) > 1 and (body[-1].text[0].isupper() or (article != "the" and len(body) > 1))):
+    told = len(body) > 1 and (body[-1].text[0].isupper() or article != "the" or _tells_apart(body))
+    if lowers[-1] in GENERIC_HEADS and not told:
         return False
     if lowers[-1] in PREPOSITIONS | DETERMINERS | {"and", "or", "but"}:
         return False
     if article == "the" and _SUPERLATIVE.match(body[0].text) and lowers[0] not in _NOT_SUPERLATIVE:
         return False
     return not any(token.text in "—–…|\\<>=_*#@%^~$" or token.text in ";:?!" for token in body)
+
+
+def _tells_apart(body: list[Token]) -> bool:
+    """ "The bystander effect", "the Generator type": the word before a generic one makes a name of it; "the main effect" stays generic."""
+    before, head = body[-2], body[-1].lower
+    if re.search(r"[A-Z0-9_:]", before.text):
+        return True
+    plain = before.lower in POINTING_ADJECTIVES | NUMBERS | _QUANTITIES or _SUPERLATIVE.match(before.lower)
+    return (head in _NAMED_KINDS or head in SOFTWARE) and not plain and re.search(r"(?:al|ed|ous|ive|ing)\Z", before.lower) is None
 
 
 def _has_common_head(body: list[Token]) -> bool:

@@ -59,7 +59,7 @@ def read_title(title: str | None) -> Title | None:
 def name_key(name: str) -> tuple[str, ...]:
     """The words that identify a name: lower case, singular, without articles."""
     lowers = [word.lower().replace("’", "'") for word in _WORD.findall(name)]
-    return tuple(_singular(word) for word in lowers if word not in DETERMINERS)
+    return tuple(singular(word) for word in lowers if word not in DETERMINERS)
 
 
 def same_thing(title: Title, name: str, aliases: tuple[str, ...]) -> bool:
@@ -70,7 +70,7 @@ def same_thing(title: Title, name: str, aliases: tuple[str, ...]) -> bool:
     if _same_words(title.key, key) or _initials(name, title.key) or _initials(title.name, key):
         return True
     shorts = {alias.lower() for alias in title.aliases}
-    if name.lower() in shorts or _singular(name.lower()) in shorts or shorts & {alias.lower() for alias in aliases}:
+    if name.lower() in shorts or singular(name.lower()) in shorts or shorts & {alias.lower() for alias in aliases}:
         return True
     if len(key) == len(title.key) + 1 and _same_words(title.key, key[:-1]) and key[-1] in CLASS_WORDS:
         return True
@@ -105,7 +105,7 @@ def _initials(short: str, key: tuple[str, ...]) -> bool:
     return len(key) >= 2 and bool(_SHORT.match(short)) and letters == "".join(word[0] for word in key)
 
 
-def _singular(word: str) -> str:
+def singular(word: str) -> str:
     if len(word) > 4 and word.endswith("ies"):
         return word[:-3] + "y"
     if len(word) > 4 and word.endswith(("ches", "shes", "xes", "sses")):

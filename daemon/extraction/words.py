@@ -120,6 +120,13 @@ CLASS_WORDS = words(
     album infrastructure environment practice practices
     """
 )
+# Heads of what programs are called: "the foo crate provides ...".
+SOFTWARE = words(
+    """
+    crate library package framework tool toolkit module plugin daemon server client app application program compiler interpreter engine
+    utility extension gem api sdk service platform protocol system algorithm parser driver database
+    """
+)
 STARTERS = words(
     """
     the a an it its this that these those they he she we you i in on at for from by with as but and however although when while if
@@ -184,3 +191,46 @@ REPORTING_VERBS = words(
     said says told tells asked asks added adds wrote writes noted notes explained explains called announced argued argues recalled
     """
 )
+# Where a name given by "called" or taken from before a comma ends: words that never stand inside a common name.
+NAME_STOPS = words(
+    """
+    that which who whose because and or when where in for by to with from is are was were as after due if while since at on into
+    can will may has have had but so than during before until through under between they it he she we you this these its their
+    his her a an the etc
+    """
+)
+# Frequent verbs that are seldom nouns: a noun phrase that is read from its end stops at one.
+COMMON_VERBS = words(
+    """
+    accept accepts achieve achieves acts affect affects allow allows appear appears apply applies asked became become becomes began
+    begin begins believe believes belong belongs bind binds bring brings brought build builds built calculate called carries carry
+    choose chose come comes consider considered consist consists contain contained contains create created creates cross crosses
+    define defined defines depend depends describe described describes determine determined determines develop developed develops
+    differ differs discover discovered discuss divide divides emit emits employ employs enable enables encode encodes enter enters
+    examine examines exhibit exhibits exist exists experience experiences face faces feature featured follow followed follows
+    form formed forms found gave generate generates get gets give given gives grow grows have help helps hold holds identify
+    include included includes including increase increases indicate indicates introduced introduces involve involved involves keep
+    keeps know known knows lacks lead leads learn led let lie lies live lives made make makes maintain maintains measure measured
+    measures need needs obtain occur occurs offer offers perform performs play plays pose possess possesses prevent prevents
+    produce produced produces proposed propose proposes protect protects provide provided provides publish published put puts
+    reach reaches receive receives recognize refer refers regulate regulates release released releases rely remain remains remove
+    removes replace replaces represent represents require requires resemble reside result results reveal ruled run runs saw say
+    says secrete secretes seek seeks see seem seems send sends separate separates serve served serves show shows start starts
+    state states stimulate stimulates studied study suggest suggests support supports surround surrounds take takes tell tells
+    transport transports trigger triggers undergo undergoes understand use used uses using want wants went write writes wrote
+    """
+)
+_PLURALS = words(
+    """
+    people men women children persons bacteria fungi species progeny algae data criteria phenomena media nuclei larvae police mice
+    feet teeth geese cattle fish sheep series means vertebrae cilia flagella genera spectra mitochondria
+    """
+)
+
+
+def is_plural(word: str) -> bool:
+    """True where the last letters of a noun say that there are several."""
+    lower = word.lower().strip("\"'”’.,;:")
+    return lower in _PLURALS or (
+        len(lower) > 3 and lower.endswith("s") and not lower.endswith(("ss", "us", "is", "ous", "ics", "'s", "’s"))
+    )

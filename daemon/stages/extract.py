@@ -3,7 +3,7 @@
 import logging
 
 from daemon.config import Settings
-from daemon.extraction import find_definitions, readable, screen
+from daemon.extraction import Refused, examine, readable, screen
 from daemon.stages.report import StageReport, add
 from registry import Document, NewDefinition, Registry
 
@@ -16,10 +16,11 @@ def extract(registry: Registry, settings: Settings) -> StageReport:
 
 
 def _read(registry: Registry, document: Document, settings: Settings) -> StageReport:
-    found = [f for f in find_definitions(document.text, title=document.title) if f.score >= settings.extract.min_score]
+    examined = examine(document.text, title=document.title)
+    found = [f for f in examined.found if f.score >= settings.extract.min_score]
     taken = [f for f in found if len(f.definition) <= settings.extract.max_chars]
-    refused = screen(document.text)
-    problem = refused or _problem(document, len(found), len(taken), settings)
+    refused = screen(document.text, document=True)
+    problem = refused or _problem(document, len(found), len(taken), examined.refused, settings)
     stored = registry.write.record_definitions(
         document.id, [NewDefinition(f.entity, readable(f.definition), f.span, f.score, f.aliases) for f in taken], problem=problem
     )
@@ -32,9 +33,13 @@ def _read(registry: Registry, document: Document, settings: Settings) -> StageRe
     return StageReport("extract", {"documents": 1, "definitions": len(stored)}, (f"document {document.id}: {problem}",) if problem else ())
 
 
-def _problem(document: Document, found: int, taken: int, settings: Settings) -> str | None:
+def _problem(document: Document, found: int, taken: int, refused: tuple[Refused, ...], settings: Settings) -> str | None:
     if not document.text.strip():
         return "The document is empty."
+    if refused:
+        named = ", ".join(dict.fromkeys(one.entity for one in refused))
+        reasons = " ".join(dict.fromkeys(one.reason for one in refused))
+        return f"{len(refused)} definitions were refused ({named}): {reasons}"
     if taken < found:
         return f"{found - taken} definitions are longer than extract.max_chars = {settings.extract.max_chars} and were left out."
     return None if found else "No sentence of it defines anything."
