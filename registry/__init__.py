@@ -1,6 +1,7 @@
 """Rows and adapter folders: what was fetched, found, learnt, checked and served. Knows no models and no network."""
 
 from registry.artifacts import Artifacts, Published
+from registry.audit import AuditReport
 from registry.errors import (
     AlreadyRunning,
     AlreadyThere,
@@ -20,10 +21,13 @@ from registry.errors import (
     RegistryTooNew,
 )
 from registry.identity import entity_key, normal_text, split_adapter_name, text_digest
+from registry.mend import Mending
 from registry.queries import Queries
 from registry.records import (
     Adapter,
     Alias,
+    ApiKey,
+    Canary,
     CheckResult,
     CheckRun,
     Counts,
@@ -44,6 +48,8 @@ from registry.records import (
     TransferExample,
 )
 from registry.registry import Registry
+from registry.restore import delete_set_aside
+from registry.served import Served, ServedAdapter, ServedAlias, ServedView
 from registry.states import AdapterState, DefinitionState, DocumentState, FeedState, JobState, check_move
 from registry.store import Store
 
@@ -53,11 +59,14 @@ __all__ = [
     "Alias",
     "AlreadyRunning",
     "AlreadyThere",
+    "ApiKey",
     "ArtifactDamaged",
     "ArtifactNotWritten",
     "Artifacts",
+    "AuditReport",
     "BadName",
     "BadValue",
+    "Canary",
     "CheckResult",
     "CheckRun",
     "Counts",
@@ -73,6 +82,7 @@ __all__ = [
     "Job",
     "JobState",
     "LeaseLost",
+    "Mending",
     "NewCheckRun",
     "NewDefinition",
     "NewDocument",
@@ -92,9 +102,14 @@ __all__ = [
     "RegistryNotWritten",
     "RegistryTooNew",
     "Release",
+    "Served",
+    "ServedAdapter",
+    "ServedAlias",
+    "ServedView",
     "Store",
     "TransferExample",
     "check_move",
+    "delete_set_aside",
     "entity_key",
     "normal_text",
     "split_adapter_name",

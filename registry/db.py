@@ -79,6 +79,8 @@ def _apply(connection: sqlite3.Connection, step: Migration) -> None:
     try:
         for statement in step.statements:
             connection.execute(statement)
+        if step.then is not None:
+            step.then(connection)
         connection.execute(f"PRAGMA user_version = {step.version:d}")
         connection.execute("COMMIT")
     except BaseException:

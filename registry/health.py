@@ -14,12 +14,12 @@ from registry.store import Store
 def recover(read: Queries, write: Store, artifacts: Artifacts, now: datetime) -> list[str]:
     """Run at start, before anything else works. Returns a sentence for each thing done or found."""
     said = [f"Deleted an unfinished folder: {name}" for name in artifacts.sweep()]
-    said += _finish_published(read, write, artifacts)
+    said += finish_published(read, write, artifacts)
     said += [f"Job {job.id} ({job.kind}) was left by a dead worker and is {job.state} now" for job in write.requeue_expired(now)]
     served = {alias.adapter for alias in read.aliases()}
     for adapter in _expected(read):
         # Every byte of what is served is read; for the rest names and sizes will do, so that a start takes no hour.
-        if (problem := _problem(artifacts, adapter, contents=adapter.name in served)) is not None:
+        if (problem := problem_of(artifacts, adapter, contents=adapter.name in served)) is not None:
             said.append(f"{_subject(adapter, read.aliases())}: {problem}")
     return said
 
@@ -43,7 +43,7 @@ def doctor(database: Database, read: Queries, artifacts: Artifacts, now: datetim
     return findings
 
 
-def _finish_published(read: Queries, write: Store, artifacts: Artifacts) -> list[str]:
+def finish_published(read: Queries, write: Store, artifacts: Artifacts) -> list[str]:
     """A crash between the rename of the folder and the row's move: the folder is whole, so the learning is done."""
     learning = {a.name: a for a in read.adapters() if a.state is AdapterState.LEARNING}
     said = []
@@ -78,7 +78,7 @@ def _expected(read: Queries) -> list[Adapter]:
     return [a for a in read.adapters() if a.digest is not None and a.removed_at is None]
 
 
-def _problem(artifacts: Artifacts, adapter: Adapter, *, contents: bool) -> str | None:
+def problem_of(artifacts: Artifacts, adapter: Adapter, *, contents: bool = True) -> str | None:
     try:
         artifacts.verify(adapter, contents=contents)
     except ArtifactDamaged as err:
@@ -95,7 +95,7 @@ def _artifact_findings(read: Queries, artifacts: Artifacts) -> list[Finding]:
     aliases = read.aliases()
     findings = []
     for adapter in _expected(read):
-        if (problem := _problem(artifacts, adapter, contents=True)) is not None:
+        if (problem := problem_of(artifacts, adapter, contents=True)) is not None:
             served = [alias.name for alias in aliases if alias.adapter == adapter.name]
             remedy = (
                 f"Restore the folder from a backup, or: lorefeed rollback {served[0]}" if served else "Restore the folder from a backup"

@@ -3,14 +3,21 @@
 Instants are text in UTC with microseconds. JSON is text. Booleans are 0 and 1. What NULL means stands beside each column that allows it.
 """
 
+import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from registry import audit
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
+    """`then` is called in the same transaction, for what SQL cannot say."""
+
     version: int
     why: str
     statements: tuple[str, ...]
+    then: Callable[[sqlite3.Connection], None] | None = None
 
 
 _FEEDS_TO_DEFINITIONS = Migration(
@@ -251,5 +258,37 @@ _JOBS_AND_EVENTS = Migration(
     ),
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FEEDS_TO_DEFINITIONS, _ADAPTERS_TO_RELEASES, _JOBS_AND_EVENTS)
+_SERVING = Migration(
+    4,
+    "A version can be tried on a share of an alias's requests, one that engines must not get says why, and keys open the gateway.",
+    (
+        "ALTER TABLE adapter ADD COLUMN unserved TEXT",  # NULL: nothing stands against serving it; else why no engine gets it
+        """
+        CREATE TABLE canary (
+            alias TEXT NOT NULL PRIMARY KEY REFERENCES alias (name),
+            adapter_id INTEGER NOT NULL REFERENCES adapter (id),
+            weight REAL NOT NULL,          -- percent of the alias's conversations
+            since TEXT NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TABLE api_key (
+            id INTEGER NOT NULL PRIMARY KEY,
+            name TEXT NOT NULL UNIQUE,
+            digest TEXT NOT NULL,          -- sha-256 of the key; the key itself is written nowhere
+            admin INTEGER NOT NULL,
+            created_at TEXT NOT NULL
+        ) STRICT
+        """,
+    ),
+)
+
+_AUDIT = Migration(
+    5,
+    "Each event vouches for the one before it, so that nobody alters the record unseen.",
+    ("ALTER TABLE event ADD COLUMN digest TEXT NOT NULL DEFAULT ''",),
+    then=audit.chain_what_there_is,
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FEEDS_TO_DEFINITIONS, _ADAPTERS_TO_RELEASES, _JOBS_AND_EVENTS, _SERVING, _AUDIT)
 LATEST = MIGRATIONS[-1].version

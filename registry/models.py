@@ -147,6 +147,7 @@ class AdapterRow(SQLModel, table=True):
     settings: dict[str, Any] = Field(sa_type=JSON)
     created_at: datetime = Field(sa_type=UtcTime)
     removed_at: datetime | None = Field(default=None, sa_type=UtcTime)
+    unserved: str | None = Field(default=None, sa_type=Text)
 
 
 class AdapterDefinitionRow(SQLModel, table=True):
@@ -208,6 +209,23 @@ class ReleaseRow(SQLModel, table=True):
     check_run_id: int | None = Field(default=None, foreign_key="check_run.id")
 
 
+class CanaryRow(SQLModel, table=True):
+    __tablename__ = "canary"
+    alias: str = Field(primary_key=True, foreign_key="alias.name", sa_type=Text)
+    adapter_id: int = Field(foreign_key="adapter.id")
+    weight: float
+    since: datetime = Field(sa_type=UtcTime)
+
+
+class ApiKeyRow(SQLModel, table=True):
+    __tablename__ = "api_key"
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True, sa_type=Text)
+    digest: str = Field(sa_type=Text)
+    admin: bool
+    created_at: datetime = Field(sa_type=UtcTime)
+
+
 class JobRow(SQLModel, table=True):
     __tablename__ = "job"
     __table_args__ = (
@@ -242,3 +260,4 @@ class EventRow(SQLModel, table=True):
     action: str = Field(sa_type=Text)
     object: str = Field(sa_type=Text)
     detail: dict[str, Any] = Field(sa_type=JSON)
+    digest: str = Field(sa_type=Text)

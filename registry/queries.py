@@ -11,6 +11,8 @@ from registry.models import (
     AdapterDefinitionRow,
     AdapterRow,
     AliasRow,
+    ApiKeyRow,
+    CanaryRow,
     CheckResultRow,
     CheckRunRow,
     DefinitionRow,
@@ -26,6 +28,8 @@ from registry.models import (
 from registry.records import (
     Adapter,
     Alias,
+    ApiKey,
+    Canary,
     CheckResult,
     CheckRun,
     Counts,
@@ -44,7 +48,9 @@ from registry.rows import (
     adapter_row,
     alias_record,
     alias_row,
+    api_key_record,
     batches,
+    canary_record,
     check_result_record,
     check_run_record,
     definition_records,
@@ -122,19 +128,7 @@ class Queries:
 
     def definition_history(self, definition_id: int) -> History:
         with self._db.reading() as session:
-            row = definition_row(session, definition_id)
-            witnesses = session.exec(select(DocumentRow).join(WitnessRow).where(WitnessRow.definition_id == definition_id)).all()
-            carriers = select(AdapterRow).join(AdapterDefinitionRow).where(AdapterDefinitionRow.definition_id == definition_id)
-            events = select(EventRow).where(EventRow.object == f"definition {definition_id}").order_by(col(EventRow.id))
-            return History(
-                definition=definition_records(session, [row])[0],
-                document=document_records(session, [document_row(session, row.document_id)])[0],
-                witnesses=tuple(document_records(session, witnesses)),
-                earlier=tuple(definition_records(session, _earlier(session, row))),
-                later=tuple(definition_records(session, _later(session, row))),
-                adapters=tuple(adapter_records(session, session.exec(carriers.order_by(col(AdapterRow.id))).all())),
-                events=tuple(event_record(e) for e in session.exec(events)),
-            )
+            return definition_history(session, definition_id)
 
     def probes(self, definition_ids: Iterable[int] | None = None) -> list[Probe]:
         """The probes of these definitions; without an argument all there are, the standing ones included."""
@@ -219,6 +213,14 @@ class Queries:
         with self._db.reading() as session:
             return alias_record(session, alias_row(session, name))
 
+    def canaries(self) -> list[Canary]:
+        with self._db.reading() as session:
+            return [canary_record(session, row) for row in session.exec(select(CanaryRow).order_by(col(CanaryRow.alias))).all()]
+
+    def api_keys(self) -> list[ApiKey]:
+        with self._db.reading() as session:
+            return [api_key_record(row) for row in session.exec(select(ApiKeyRow).order_by(col(ApiKeyRow.name))).all()]
+
     def releases(self, alias: str | None = None) -> list[Release]:
         """Newest first."""
         with self._db.reading() as session:
@@ -239,10 +241,15 @@ class Queries:
         with self._db.reading() as session:
             return job_record(job_row(session, job_id))
 
-    def events(self, limit: int = 100) -> list[Event]:
-        """Newest first."""
+    def events(self, limit: int = 100, *, about: str | None = None, actor: str | None = None) -> list[Event]:
+        """Newest first. `about` is an object as events name it, such as `alias news`."""
         with self._db.reading() as session:
-            return [event_record(row) for row in session.exec(select(EventRow).order_by(col(EventRow.id).desc()).limit(limit))]
+            wanted = select(EventRow).order_by(col(EventRow.id).desc()).limit(limit)
+            if about is not None:
+                wanted = wanted.where(EventRow.object == about)
+            if actor is not None:
+                wanted = wanted.where(EventRow.actor == actor)
+            return [event_record(row) for row in session.exec(wanted)]
 
     def counts(self) -> Counts:
         with self._db.reading() as session:
@@ -254,6 +261,23 @@ class Queries:
                 jobs={state.value: 0 for state in JobState} | dict(jobs),
                 definitions={state.value: 0 for state in DefinitionState} | dict(definitions),
             )
+
+
+def definition_history(session: Session, definition_id: int, *, with_adapters: bool = True) -> History:
+    row = definition_row(session, definition_id)
+    witnesses = session.exec(select(DocumentRow).join(WitnessRow).where(WitnessRow.definition_id == definition_id)).all()
+    carriers = select(AdapterRow).join(AdapterDefinitionRow).where(AdapterDefinitionRow.definition_id == definition_id)
+    carrying = session.exec(carriers.order_by(col(AdapterRow.id))).all() if with_adapters else ()
+    events = select(EventRow).where(EventRow.object == f"definition {definition_id}").order_by(col(EventRow.id))
+    return History(
+        definition=definition_records(session, [row])[0],
+        document=document_records(session, [document_row(session, row.document_id)])[0],
+        witnesses=tuple(document_records(session, witnesses)),
+        earlier=tuple(definition_records(session, _earlier(session, row))),
+        later=tuple(definition_records(session, _later(session, row))),
+        adapters=tuple(adapter_records(session, carrying)),
+        events=tuple(event_record(e) for e in session.exec(events)),
+    )
 
 
 def _earlier(session: Session, row: DefinitionRow) -> list[DefinitionRow]:

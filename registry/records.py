@@ -159,7 +159,8 @@ class Adapter:
     documents: tuple[int, ...]
     settings: dict[str, Any]
     created_at: datetime
-    removed_at: datetime | None = None  # when its folder was deleted for space; None: the folder should be there
+    removed_at: datetime | None = None  # when its folder was given up for space; None: the folder should be there
+    unserved: str | None = None  # why no engine gets it; None: nothing stands against it
 
     @property
     def name(self) -> str:
@@ -229,6 +230,26 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class Canary:
+    """A version that answers a share of an alias's conversations, to be watched before it is promoted."""
+
+    alias: str
+    adapter: str
+    weight: float  # percent, above 0 and at most 100
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """Who may come in. The key itself is known only to its holder."""
+
+    name: str
+    digest: str
+    admin: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     id: int
     kind: str
@@ -257,6 +278,7 @@ class Event:
     action: str
     object: str
     detail: dict[str, Any]
+    digest: str  # of this event and, through the one before it, of all earlier ones
 
 
 @dataclass(frozen=True, slots=True)

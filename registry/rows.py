@@ -2,9 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, col, func, select, true
 
 from registry.errors import NotThere
 from registry.identity import split_adapter_name
@@ -12,6 +12,8 @@ from registry.models import (
     AdapterDefinitionRow,
     AdapterRow,
     AliasRow,
+    ApiKeyRow,
+    CanaryRow,
     CheckResultRow,
     CheckRunRow,
     DefinitionRow,
@@ -27,6 +29,8 @@ from registry.models import (
 from registry.records import (
     Adapter,
     Alias,
+    ApiKey,
+    Canary,
     CheckResult,
     CheckRun,
     Definition,
@@ -48,9 +52,10 @@ from registry.states import AdapterState, DefinitionState, DocumentState, FeedSt
 LEARNT = "learnt"
 REHEARSED = "rehearsed"
 _BATCH = 5000  # SQLite takes 32,766 variables in one statement
+_Id = TypeVar("_Id", int, str)
 
 
-def batches(ids: Iterable[int]) -> Iterator[list[int]]:
+def batches(ids: Iterable[_Id]) -> Iterator[list[_Id]]:
     whole = list(dict.fromkeys(ids))
     for start in range(0, len(whole), _BATCH):
         yield whole[start : start + _BATCH]
@@ -121,7 +126,9 @@ def newest_check(session: Session, adapter: AdapterRow) -> CheckRunRow | None:
 
 
 def feed_records(session: Session, rows: Sequence[FeedRow]) -> list[Feed]:
-    counted = session.exec(select(DocumentRow.feed_id, func.count()).group_by(col(DocumentRow.feed_id))).all()
+    ids = [key(r.id) for r in rows]
+    some = col(DocumentRow.feed_id).in_(ids) if len(ids) <= _BATCH else true()  # one feed is read far more often than all
+    counted = session.exec(select(DocumentRow.feed_id, func.count()).where(some).group_by(col(DocumentRow.feed_id))).all()
     documents = dict(cast("list[tuple[int, int]]", counted))
     return [
         Feed(
@@ -147,13 +154,17 @@ def feed_records(session: Session, rows: Sequence[FeedRow]) -> list[Feed]:
 
 
 def document_records(session: Session, rows: Sequence[DocumentRow]) -> list[Document]:
-    feeds = {key(f.id): f for f in session.exec(select(FeedRow)).all()}
+    # Never whole rows of feeds: their cursors are long, and this is asked at every poll.
+    ids = {r.feed_id for r in rows}
+    some = col(FeedRow.id).in_(ids) if len(ids) <= _BATCH else true()
+    named = session.exec(select(FeedRow.id, FeedRow.name, FeedRow.topic).where(some))
+    feeds = {key(feed_id): (name, topic) for feed_id, name, topic in named}
     return [
         Document(
             id=key(r.id),
             feed_id=r.feed_id,
-            feed=feeds[r.feed_id].name,
-            topic=feeds[r.feed_id].topic,
+            feed=feeds[r.feed_id][0],
+            topic=feeds[r.feed_id][1],
             external_id=r.external_id,
             url=r.url,
             title=r.title,
@@ -239,6 +250,11 @@ def adapter_records(session: Session, rows: Sequence[AdapterRow]) -> list[Adapte
     return [_adapter(r, adapter_name(session, r.parent_id), uses[key(r.id)]) for r in rows]
 
 
+def bare_adapter(session: Session, row: AdapterRow) -> Adapter:
+    """The record without its definitions, of which there may be many thousands."""
+    return _adapter(row, adapter_name(session, row.parent_id), [])
+
+
 def _adapter(r: AdapterRow, parent: str | None, uses: list[tuple[str, int, int]]) -> Adapter:
     return Adapter(
         id=key(r.id),
@@ -259,6 +275,7 @@ def _adapter(r: AdapterRow, parent: str | None, uses: list[tuple[str, int, int]]
         settings=dict(r.settings),
         created_at=r.created_at,
         removed_at=r.removed_at,
+        unserved=r.unserved,
     )
 
 
@@ -312,10 +329,18 @@ def release_record(session: Session, r: ReleaseRow) -> Release:
     )
 
 
+def canary_record(session: Session, r: CanaryRow) -> Canary:
+    return Canary(alias=r.alias, adapter=str(adapter_name(session, r.adapter_id)), weight=r.weight, since=r.since)
+
+
+def api_key_record(r: ApiKeyRow) -> ApiKey:
+    return ApiKey(name=r.name, digest=r.digest, admin=r.admin, created_at=r.created_at)
+
+
 def job_record(r: JobRow) -> Job:
     facts: dict[str, Any] = r.model_dump()
     return Job(**{**facts, "id": key(r.id), "state": JobState(r.state)})
 
 
 def event_record(r: EventRow) -> Event:
-    return Event(id=key(r.id), at=r.at, actor=r.actor, action=r.action, object=r.object, detail=dict(r.detail))
+    return Event(id=key(r.id), at=r.at, actor=r.actor, action=r.action, object=r.object, detail=dict(r.detail), digest=r.digest)

@@ -8,7 +8,7 @@ from sqlmodel import Session, func, select
 
 from registry.errors import BadValue, NotAllowed
 from registry.identity import check_name
-from registry.models import AdapterDefinitionRow, AdapterRow, AliasRow, CheckResultRow, CheckRunRow
+from registry.models import AdapterDefinitionRow, AdapterRow, AliasRow, CanaryRow, CheckResultRow, CheckRunRow
 from registry.records import Adapter, CheckResult, CheckRun, NewCheckRun
 from registry.rows import LEARNT, REHEARSED, adapter_records, adapter_row, check_run_record, definition_row, key
 from registry.states import AdapterState, check_move
@@ -103,6 +103,9 @@ class AdapterStore(StoreBase):
             served = session.exec(select(AliasRow.name).where(AliasRow.adapter_id == row.id)).first()
             if served is not None:
                 raise NotAllowed(f"Adapter {name} is served as {served}", hint="Promote or roll back to another version first")
+            tried = session.exec(select(CanaryRow.alias).where(CanaryRow.adapter_id == row.id)).first()
+            if tried is not None:
+                raise NotAllowed(f"Adapter {name} is the canary of {tried}", hint=f"End that first: lorefeed canary {tried} --end")
             if row.digest is None:
                 raise NotAllowed(f"Adapter {name} has no published folder", hint=f"Run: lorefeed adapters show {name}")
             if row.removed_at is None:

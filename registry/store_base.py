@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlmodel import Session
+from sqlmodel import Session, col, select
 
+from registry import audit
 from registry.artifacts import Artifacts
 from registry.db import Database
 from registry.models import EventRow
@@ -14,6 +15,7 @@ from registry.rows import event_record
 
 Clock = Callable[[], datetime]
 DAEMON = "lorefeed"
+_HEAD = "audit_head"
 
 
 def utc_now() -> datetime:
@@ -28,10 +30,22 @@ class StoreBase:
 
     def add_event(self, actor: str, action: str, object: str, detail: Mapping[str, Any] | None = None) -> Event:
         with self._db.writing() as session:
-            row = EventRow(at=self._clock(), actor=actor, action=action, object=object, detail=dict(detail or {}))
+            row = self._event(session, actor, action=action, object=object, detail=dict(detail or {}))
             session.add(row)
             session.flush()
             return event_record(row)
 
     def _note(self, session: Session, actor: str, *, action: str, object: str, **detail: Any) -> None:
-        session.add(EventRow(at=self._clock(), actor=actor, action=action, object=object, detail=detail))
+        session.add(self._event(session, actor, action=action, object=object, detail=detail))
+
+    def _event(self, session: Session, actor: str, *, action: str, object: str, detail: dict[str, Any]) -> EventRow:
+        """The next event of the chain. The write transaction holds the lock, so nobody else is adding one."""
+        if _HEAD not in session.info:
+            with session.no_autoflush:  # rows that are half made may be waiting in the session; no event is
+                newest = session.exec(select(EventRow.digest).order_by(col(EventRow.id).desc()).limit(1)).first()
+            session.info[_HEAD] = newest or audit.NOTHING
+        now = self._clock().astimezone(UTC)
+        at = now.isoformat(timespec="microseconds")
+        digest = audit.link(session.info[_HEAD], at=at, actor=actor, action=action, object=object, detail=detail)
+        session.info[_HEAD] = digest
+        return EventRow(at=now, actor=actor, action=action, object=object, detail=detail, digest=digest)

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, select
+from sqlmodel import Session, col, func, select
 
 from registry.errors import AlreadyThere, BadName, BadValue, NotThere
 from registry.identity import check_name, text_digest
 from registry.models import AliasRow, DocumentRow, FeedRow
 from registry.records import Document, Feed, NewDocument, Trust
-from registry.rows import document_records, document_row, feed_records, feed_row, key
+from registry.rows import batches, document_records, document_row, feed_records, feed_row, key
 from registry.states import DocumentState, FeedState, check_move
 from registry.store_base import DAEMON, StoreBase
 
@@ -78,8 +78,12 @@ class FeedStore(StoreBase):
         cursor: Mapping[str, Any],
         next_check_at: datetime,
         documents: Sequence[NewDocument],
+        moved_to: str | None = None,
     ) -> list[Document]:
-        """Takes in what a successful poll brought and returns what is new. The same text of the same feed is never taken twice."""
+        """Takes in what a successful poll brought and returns what is new. The same text of the same feed is never taken twice.
+
+        `moved_to` becomes the feed's location: its server said that it has moved for good.
+        """
         with self._db.writing() as session:
             feed = _feed(session, feed_id)
             feed.cursor = dict(cursor)
@@ -87,8 +91,15 @@ class FeedStore(StoreBase):
             feed.last_error = None
             feed.last_checked_at = feed.last_success_at = self._clock()
             feed.next_check_at = next_check_at
-            new = [row for document in documents if (row := _take_in(session, feed_id, document)) is not None]
-            return document_records(session, new)
+            if moved_to is not None and moved_to != feed.location:
+                self._note(session, DAEMON, action="moved", object=f"feed {feed.name}", from_location=feed.location, to_location=moved_to)
+                feed.location = moved_to
+            return document_records(session, _take_in(session, feed_id, documents))
+
+    def postpone_poll(self, feed_id: int, *, next_check_at: datetime) -> None:
+        """The feed was not asked, and not because of itself: nothing changes but when it is due."""
+        with self._db.writing() as session:
+            _feed(session, feed_id).next_check_at = next_check_at
 
     def record_poll_failure(
         self,
@@ -134,13 +145,36 @@ def _feed(session: Session, feed_id: int) -> FeedRow:
     return feed
 
 
-def _take_in(session: Session, feed_id: int, document: NewDocument) -> DocumentRow | None:
-    digest = text_digest(document.text)
-    if session.exec(select(DocumentRow.id).where(DocumentRow.feed_id == feed_id, DocumentRow.digest == digest)).first() is not None:
-        return None
-    same_thing = select(DocumentRow).where(DocumentRow.feed_id == feed_id, DocumentRow.external_id == document.external_id)
-    before = session.exec(same_thing.order_by(col(DocumentRow.id).desc())).first()
-    row = DocumentRow(
+def _take_in(session: Session, feed_id: int, documents: Sequence[NewDocument]) -> list[DocumentRow]:
+    """The rows of what is new, in order. Asked and written together: a statement a document would cost more than reading the feed does."""
+    digests = [text_digest(document.text) for document in documents]
+    of_feed = DocumentRow.feed_id == feed_id
+    known: set[str] = set()
+    newest: dict[str, int] = {}
+    for batch in batches(digests):
+        known.update(session.exec(select(DocumentRow.digest).where(of_feed, col(DocumentRow.digest).in_(batch))))
+    for batch in batches([document.external_id for document in documents]):
+        found = select(DocumentRow.external_id, func.max(DocumentRow.id)).where(of_feed, col(DocumentRow.external_id).in_(batch))
+        newest |= {external_id: key(row_id) for external_id, row_id in session.exec(found.group_by(DocumentRow.external_id))}
+    rows: list[DocumentRow] = []
+    added: dict[str, DocumentRow] = {}
+    for document, digest in zip(documents, digests, strict=True):
+        if digest in known:
+            continue
+        known.add(digest)
+        if (earlier := added.get(document.external_id)) is not None:  # two versions in one poll: the first needs its id now
+            session.flush()
+            newest[document.external_id] = key(earlier.id)
+        row = _document_row(feed_id, document, digest, newest.get(document.external_id))
+        session.add(row)
+        added[document.external_id] = row
+        rows.append(row)
+    session.flush()
+    return rows
+
+
+def _document_row(feed_id: int, document: NewDocument, digest: str, revises: int | None) -> DocumentRow:
+    return DocumentRow(
         feed_id=feed_id,
         external_id=document.external_id,
         url=document.url,
@@ -150,10 +184,7 @@ def _take_in(session: Session, feed_id: int, document: NewDocument) -> DocumentR
         published_at=document.published_at,
         fetched_at=document.fetched_at,
         fetch=dict(document.fetch),
-        revises=None if before is None else key(before.id),
+        revises=revises,
         state=DocumentState.NEW.value,
         problem=document.problem,
     )
-    session.add(row)
-    session.flush()
-    return row

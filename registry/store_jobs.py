@@ -130,10 +130,13 @@ class JobStore(StoreBase):
             session.flush()
             return [job_record(row) for row in rows]
 
-    def prune_jobs(self, before: datetime) -> int:
-        """Deletes the rows of jobs that were done before then; failed ones stay for a person to see."""
+    def prune_jobs(self, before: datetime, *, failed_before: datetime | None = None) -> int:
+        """Deletes the rows of jobs that were done before then. Failed ones stay for a person to see, until `failed_before`."""
         with self._db.writing() as session:
-            rows = session.exec(select(JobRow).where(JobRow.state == JobState.DONE, col(JobRow.finished_at) < before)).all()
+            old = and_(col(JobRow.state) == JobState.DONE, col(JobRow.finished_at) < before)
+            if failed_before is not None:
+                old = or_(old, and_(col(JobRow.state) == JobState.FAILED, col(JobRow.finished_at) < failed_before))
+            rows = session.exec(select(JobRow).where(old)).all()
             for row in rows:
                 session.delete(row)
             return len(rows)

@@ -5,11 +5,21 @@ from collections.abc import Sequence
 from sqlmodel import Session
 
 from registry import release_rules as rules
-from registry.errors import BadValue, NothingToRollBack, NotPromotable
+from registry.errors import BadValue, NothingToRollBack, NotPromotable, NotThere
 from registry.identity import check_name
-from registry.models import AdapterRow, AliasRow, CheckRunRow, ReleaseRow
-from registry.records import Alias, Release, Scope
-from registry.rows import adapter_name, adapter_records, adapter_row, alias_record, alias_row, key, newest_check, release_record
+from registry.models import AdapterRow, AliasRow, CanaryRow, CheckRunRow, ReleaseRow
+from registry.records import Adapter, Alias, Canary, Release, Scope
+from registry.rows import (
+    adapter_name,
+    adapter_records,
+    adapter_row,
+    alias_record,
+    alias_row,
+    canary_record,
+    key,
+    newest_check,
+    release_record,
+)
 from registry.states import AdapterState, DefinitionState
 from registry.store_base import StoreBase
 
@@ -37,6 +47,7 @@ class ReleaseStore(StoreBase):
             row = alias_row(session, name)
             served = row.adapter_id
             self._note(session, actor, action="removed", object=f"alias {name}", adapter=adapter_name(session, served))
+            self._end_canary(session, name, actor=actor, reason="the alias was removed")
             session.delete(row)
             session.flush()
             rules.retire(session, served)
@@ -92,6 +103,56 @@ class ReleaseStore(StoreBase):
             session.flush()
             return release_record(session, release)
 
+    def set_canary(self, alias: str, adapter_name: str, *, weight: float, actor: str) -> Canary:
+        """Lets the adapter answer `weight` percent of the alias's conversations. It needs what a promotion needs; a release ends it."""
+        if not 0 < weight <= 100:
+            raise BadValue(f"A canary's weight is percent, above 0 and at most 100, not {weight:g}")
+        self._verify_artifact(adapter_name)
+        with self._db.writing() as session:
+            pointer, adapter = alias_row(session, alias), adapter_row(session, adapter_name)
+            if pointer.adapter_id == adapter.id:
+                raise NotPromotable(f"{alias} serves {adapter_name} already", hint=f"Look: lorefeed releases {alias}")
+            rules.need_servable(pointer, adapter)
+            rules.need_passing_check(adapter, newest_check(session, adapter))
+            rules.need_wanted_definitions(session, adapter)
+            row = session.get(CanaryRow, alias) or CanaryRow(alias=alias, adapter_id=key(adapter.id), weight=weight, since=self._clock())
+            if row.adapter_id != adapter.id:
+                row.adapter_id, row.since = key(adapter.id), self._clock()
+            row.weight = weight
+            session.add(row)
+            self._note(session, actor, action="canary", object=f"alias {alias}", adapter=adapter_name, weight=weight)
+            session.flush()
+            return canary_record(session, row)
+
+    def end_canary(self, alias: str, *, actor: str, reason: str | None) -> Canary:
+        """The alias's own version answers everything again, from the next request on."""
+        with self._db.writing() as session:
+            alias_row(session, alias)
+            row = session.get(CanaryRow, alias)
+            if row is None:
+                raise NotThere(f"The alias {alias} has no canary", hint=f"Begin one: lorefeed canary {alias}@VERSION --weight 5")
+            ended = canary_record(session, row)
+            self._end_canary(session, alias, actor=actor, reason=reason)
+            return ended
+
+    def set_unserved(self, name: str, reason: str | None, *, actor: str) -> Adapter:
+        """Why no engine gets the adapter, on its row; None: it was proven sound again. Saying the same twice is once."""
+        with self._db.writing() as session:
+            row = adapter_row(session, name)
+            if row.unserved != reason:
+                row.unserved = reason
+                self._note(session, actor, action="served" if reason is None else "not served", object=f"adapter {name}", problem=reason)
+            session.flush()
+            return adapter_records(session, [row])[0]
+
+    def _end_canary(self, session: Session, alias: str, *, actor: str, reason: str | None) -> None:
+        row = session.get(CanaryRow, alias)
+        if row is not None:
+            ended = adapter_name(session, row.adapter_id)
+            self._note(session, actor, action="canary ended", object=f"alias {alias}", adapter=ended, reason=reason)
+            session.delete(row)
+            session.flush()
+
     def _verify_artifact(self, name: str) -> None:
         """Raises unless the folder is whole. Hashing takes a while, so it is done outside the write transaction.
 
@@ -134,6 +195,7 @@ class ReleaseStore(StoreBase):
         action = "rolled back" if rollback else "promoted"
         self._note(session, actor, action=action, object=f"alias {pointer.name}", **names, reason=reason, forced=forced)
         pointer.adapter_id, pointer.since = release.to_adapter_id, now
+        self._end_canary(session, pointer.name, actor=actor, reason=f"the alias was {action}")
         session.flush()
         return release
 

@@ -17,7 +17,8 @@ from peft import LoraConfig, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from registry import Adapter, NewCheckRun, NewDefinition, NewDocument, Registry
+from daemon.serving.client import EngineClient
+from registry import Adapter, CheckResult, NewCheckRun, NewDefinition, NewDocument, NewProbe, Registry
 
 torch.set_num_threads(1)  # a model this small only loses time to a second thread, the more so beside other work
 CONTEXT = 2048
@@ -123,3 +124,21 @@ def learn(registry: Registry, *, topic: str, entities: Sequence[str], folder: Pa
     )
     registry.write.record_check(adapter.name, check, [])
     return registry.read.adapter(adapter.name)
+
+
+def record_answers(registry: Registry, client: EngineClient, adapter: Adapter, *, prompts: Sequence[str]) -> None:
+    """A check run whose answers are what the adapter in this engine really says, each a right answer to a probe."""
+    [definition, *_] = adapter.definitions
+    probes = registry.write.save_probes(definition, [NewProbe(kind="direct", prompt=prompt, target="x") for prompt in prompts])
+    path = str(registry.artifacts.path(adapter).resolve())
+    client.load(adapter.name, path)
+    said = {name: [client.complete(p.prompt, model=name, max_tokens=24).text for p in probes] for name in ("tiny", adapter.name)}
+    client.unload(adapter.name)
+    results = [
+        CheckResult(
+            definition, probe.id, "direct", probe.prompt, "x", base_answer=base, answer=answer, passed=True, detail={"group": "learned"}
+        )
+        for probe, base, answer in zip(probes, said["tiny"], said[adapter.name], strict=True)
+    ]
+    check = NewCheckRun(digest=str(adapter.digest), base_digest="b" * 64, verdict="passed")
+    registry.write.record_check(adapter.name, check, results)

@@ -6,10 +6,11 @@ import time
 
 import pytest
 
-from daemon.mentions import NameFinder
+from daemon.mentions import NameFinder, words
 from daemon.serving.names import header_safe, is_adapter_name, is_alias_name
 
 NAMES = ["Varn Oslith", "Quindle", "C++", ".NET", "Glass Fly", "北京烤鸭", "Ærø Straße", "bus", "O’Brien's Law", "foo_bar", "  ", "!!"]
+NAMES += ["Москва", "Ереван", "Одеса"]
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,10 @@ NAMES = ["Varn Oslith", "Quindle", "C++", ".NET", "Glass Fly", "北京烤鸭", "
         ("o'brien's law", "O’Brien's Law"),
         ("FOO BAR", "foo_bar"),
         ("Varn Quindle", "Quindle"),
+        ("в Москве тепло", "Москва"),
+        ("под Ереваном", "Ереван"),
+        ("в Одесі", "Одеса"),
+        ("Ankara'da quindle'lar", "Quindle"),
     ],
 )
 def test_a_mention_is_found(text: str, name: str) -> None:
@@ -40,18 +45,47 @@ def test_a_mention_is_found(text: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "varn", "oslith varn", "Varnoslith", "quindled", "C", "C#", "the network", "planet", "business", "glass. A fly?", "北京", "!!"],
+    [
+        "",
+        "varn",
+        "oslith varn",
+        "Varnoslith",
+        "quindled",
+        "C",
+        "C#",
+        "the network",
+        "planet",
+        "business",
+        "glass. A fly?",
+        "北京",
+        "!!",
+        "москвич",
+        "net",
+    ],
 )
 def test_what_is_no_mention_is_not_found(text: str) -> None:
-    finder = NameFinder([name for name in NAMES if name != "Glass Fly"])
+    finder = NameFinder([*(name for name in NAMES if name != "Glass Fly"), "Одеса"])
     assert finder.find(text) is None
 
 
 def test_a_name_that_ends_inside_another_is_found() -> None:
     finder = NameFinder(["new york city hall", "york city", "york"])
     assert finder.find("in new york state") == "york"
-    assert finder.find("old york city") == "york"
+    assert finder.find("old york city") == "york city", "the longest of those that overlap"
     assert NameFinder(["a b c d", "b c"]).find("a b c x") == "b c"
+
+
+def test_mentions_are_counted_for_each_owner() -> None:
+    finder = NameFinder({"news": ["Varn Oslith", "York"], "places": ["York City", "Quindle", "Varn Oslith"]})
+    found = finder.mentions("York city, York; two quindles and Varn Oslith Varn Oslith")
+    assert found.first == "York City"
+    assert found.counts == {"places": 4, "news": 3}, "York within York City is no mention of its own; both own Varn Oslith"
+    assert finder.mentions("nobody").counts == {}
+
+
+@pytest.mark.parametrize("text", ["a.b", ".a", "..a", "_.a", "a .b", "A_b-c", "x\x0by\x1cz", "1.5", "e.g. this", "(.net)", "a\u00a0b"])
+def test_plain_words_are_the_words_of_the_general_way(text: str) -> None:
+    assert words(text) == words(f"{text} é")[:-1]
 
 
 def test_no_name_finds_nothing() -> None:

@@ -352,7 +352,9 @@ def test_an_open_bind_needs_a_key(registry: Registry) -> None:
 def test_with_a_key_only_its_holders_come_in(registry: Registry) -> None:
     settings = GatewaySettings(api_key="pass:wörd")
     with serving(create_gateway(registry, engine_url=f"http://127.0.0.1:{free_port()}", base_name="tiny", settings=settings)) as url:
-        for path in ("/", "/v1/models", "/metrics", "/lorefeed/inflight"):
+        assert HTTP.get(f"{url}/lorefeed/inflight").json()["total"] == 0, "garbage collection on this machine has no key"
+        assert HTTP.get(f"{url}/lorefeed/inflight", headers={"Host": "evil.example"}).status_code == 401
+        for path in ("/", "/v1/models", "/metrics"):
             assert HTTP.get(url + path).status_code == 401
             assert HTTP.get(url + path, headers={"Authorization": "Bearer wrong"}).status_code == 401
             assert HTTP.get(url + path, headers={"Authorization": "Basic ???"}).status_code == 401

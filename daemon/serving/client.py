@@ -70,6 +70,19 @@ class EngineClient:
             raise EngineFailed(f"{self.url}/v1/models answered without a list of models", status=200)
         return tuple(ModelCard(name=str(card["id"]), root=card.get("root"), parent=card.get("parent")) for card in cards)
 
+    def in_flight(self) -> dict[str, int]:
+        """Of a gateway: how many answers each version is giving. Nobody at the address gives none."""
+        try:
+            answer = self._http.get("/lorefeed/inflight")
+        except httpx2.ConnectError:
+            return {}
+        except httpx2.HTTPError as err:
+            raise EngineDown(f"The gateway at {self.url} does not say what it is answering: {err}") from err
+        counts = _json(self._checked(answer)).get("inflight")
+        if not isinstance(counts, dict):
+            raise EngineFailed(f"{self.url} does not say what it is answering", status=answer.status_code)
+        return {str(name): int(count) for name, count in counts.items()}
+
     def load(self, name: str, path: str) -> None:
         """Load an adapter folder under a name. Loading what is loaded already is no error."""
         answer = self._send("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": path}, timeout_s=LOAD_TIMEOUT_S)

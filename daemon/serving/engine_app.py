@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio.to_thread
-import uvicorn
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -37,6 +36,7 @@ from daemon.embedded.calls import (
     Ticket,
 )
 from daemon.serving import protocol
+from daemon.serving.listen import inherited_sockets, serve
 from daemon.serving.protocol import ChatRequest, CompletionRequest, LoadAdapter, UnloadAdapter, bad_request, error_json
 from daemon.serving.streams import ClosingStream, unless_gone
 
@@ -58,7 +58,11 @@ def run_engine(model: Path | str, *, host: str, port: int, served_name: str, rev
         settle_threads(generator)
         log.info("Engine serves %s as %s on http://%s:%d", model, served_name, host, port, extra={"duration_s": time.monotonic() - started})
         app = create_engine(generator, served_name=served_name, root=str(model))
-        uvicorn.run(app, host=host, port=port, log_level="warning", server_header=False, timeout_graceful_shutdown=30)
+
+        async def alive() -> None:
+            await anyio.to_thread.run_sync(generator.ping, abandon_on_cancel=True)
+
+        serve(app, host=host, port=port, sockets=inherited_sockets(), alive=alive)
 
 
 def create_engine(generator: Generator, *, served_name: str, root: str) -> Starlette:

@@ -1,6 +1,7 @@
-"""Makes an engine hold what the registry says it should: the served adapters and those a rollback would return to. Safe to run at any time.
+"""Makes engines hold what the registry says they should: served adapters, canaries, and those a rollback would return to. Safe at any time.
 
-The registry is the only truth: an engine that was restarted, half loaded or filled by another home comes out right.
+The registry is the only truth: an engine that was restarted, half loaded or filled by another home comes out right. What fails on its way into
+an engine is not served, and its row says why.
 """
 
 from __future__ import annotations
@@ -8,20 +9,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from daemon.serving.client import EngineClient
-from daemon.serving.errors import AdapterNotResident, AdapterRefused, EngineFailed
+from daemon.serving.errors import AdapterNotResident, AdapterRefused, EngineDown, EngineFailed
 from daemon.serving.names import is_adapter_name
+from daemon.serving.preload import preload_problem
+from daemon.serving.questions import own_questions, right
 from daemon.serving.settings import ReconcileSettings
-from registry import Adapter, AdapterState, Registry, RegistryError, Release
+from registry import Adapter, AdapterState, ArtifactDamaged, Registry, Release
 
 log = logging.getLogger(__name__)
 ACTOR = "reconcile"
 SAME_LOGPROB = 1e-5  # closer than this is the same computation
-REMIND_AFTER = timedelta(days=1)
-EVENTS_LOOKED_AT = 500
 _NOT_NEEDED = frozenset({AdapterState.RETIRED, AdapterState.ROLLED_BACK, AdapterState.REFUSED})
+_UNFIT = (ArtifactDamaged, AdapterRefused, AdapterNotResident)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,37 +36,57 @@ class ReconcileReport:
     problems: tuple[str, ...] = ()
 
 
+def reconcile_all(registry: Registry, clients: Sequence[EngineClient], *, settings: ReconcileSettings) -> dict[str, ReconcileReport]:
+    """Every engine of the base model, by its URL. One that is down is a problem in its report; it is asked again next time."""
+    reports = {}
+    for client in clients:
+        try:
+            reports[client.url] = reconcile(registry, client, settings=settings)
+        except (EngineDown, EngineFailed) as err:
+            reports[client.url] = ReconcileReport(problems=(str(err),))
+    return reports
+
+
 def reconcile(registry: Registry, client: EngineClient, *, settings: ReconcileSettings) -> ReconcileReport:
-    """Load what is missing, replace what is not ours, unload what nobody may go back to."""
+    """Load what is missing, replace what is not ours, unload what is damaged and what nobody may go back to."""
     resident = {card.name: card.root for card in client.models() if is_adapter_name(card.name)}
     wanted = wanted_adapters(registry)
+    names = {adapter.name for adapter in wanted[: settings.max_resident]}
+    unloaded = _unload_unneeded(registry, client, resident=resident, wanted=names)  # first, so that there is room
     loaded, kept, problems = [], [], []
-    for adapter in wanted:
+    for adapter in wanted[: settings.max_resident]:
+        is_there = adapter.name in resident and _is_ours(registry, adapter, resident[adapter.name])
         try:
-            if adapter.name in resident and _is_ours(registry, adapter, resident[adapter.name]):
+            if is_there and adapter.unserved is None:
+                _folders.need_whole(registry, adapter)
                 kept.append(adapter.name)
                 continue
             if adapter.name in resident:
-                client.unload(adapter.name)  # of another home: the name means something else here
-            load_verified(registry, client, adapter, settings=settings)
+                client.unload(adapter.name)  # of another home: the name means something else here; or it failed before
+            load_proven(registry, client, adapter, settings=settings)
             loaded.append(adapter.name)
-            if not changes_answers(registry, client, adapter, settings=settings):
-                problems.append(_report(registry, adapter, f"{adapter.name} is loaded but answers exactly like the base model"))
-        except (RegistryError, AdapterRefused, AdapterNotResident, EngineFailed) as err:
-            problems.append(_report(registry, adapter, str(err)))
-    unloaded = _unload_unneeded(registry, client, resident=resident, wanted={adapter.name for adapter in wanted})
+        except _UNFIT as err:
+            problems.append(str(err))
+            if is_there:
+                client.unload(adapter.name)
+                _mark(registry, adapter, str(err))
+        except EngineFailed as err:
+            problems.append(str(err))  # the engine's trouble, not the adapter's
+    problems += [_no_room(adapter, settings) for adapter in wanted[settings.max_resident :]]
     if loaded or unloaded or problems:
         log.info("Reconciled the engine: %d loaded, %d unloaded, %d problems", len(loaded), len(unloaded), len(problems))
     return ReconcileReport(loaded=tuple(loaded), unloaded=tuple(unloaded), kept=tuple(kept), problems=tuple(problems))
 
 
 def wanted_adapters(registry: Registry) -> list[Adapter]:
-    """Every alias's adapter, then those in the rollback windows; what is served now comes first."""
+    """Every alias's adapter, the canaries, then those in the rollback windows: should there be too many, the last are left out."""
     aliases = registry.read.aliases()
     names = [alias.adapter for alias in aliases]
+    names += [canary.adapter for canary in registry.read.canaries()]
     for alias in aliases:
         names += rollback_window(registry.read.releases(alias.name), alias.adapter)
-    return [registry.read.adapter(name) for name in dict.fromkeys(name for name in names if name is not None)]
+    found = [registry.read.adapter(name) for name in dict.fromkeys(name for name in names if name is not None)]
+    return [adapter for adapter in found if adapter.removed_at is None or adapter.state is AdapterState.LIVE]
 
 
 def rollback_window(releases: Sequence[Release], current: str | None) -> Iterator[str]:
@@ -76,7 +98,7 @@ def rollback_window(releases: Sequence[Release], current: str | None) -> Iterato
 
 
 def load_verified(registry: Registry, client: EngineClient, adapter: Adapter, *, settings: ReconcileSettings) -> None:
-    """Load one adapter after proving that its folder is what was published and that it was made for this base."""
+    """Load one adapter after proving that its folder is what was published, that it was made for this base, and that engines can serve it."""
     if adapter.removed_at is not None:
         raise AdapterNotResident(f"{adapter.name} cannot be served: its folder was deleted on {adapter.removed_at:%Y-%m-%d}")
     if settings.base_digest is not None and adapter.base_digest != settings.base_digest:
@@ -84,9 +106,52 @@ def load_verified(registry: Registry, client: EngineClient, adapter: Adapter, *,
             f"{adapter.name} was made for base {adapter.base_digest[:12]}, but the engine serves base {settings.base_digest[:12]}",
             hint=f"Serve the base it was made for, or learn again: lorefeed learn {adapter.topic}",
         )
-    path = registry.artifacts.verify(adapter).resolve()
+    path = _folders.verify(registry, adapter).resolve()
+    if problem := preload_problem(path, max_rank=settings.max_rank):
+        raise AdapterRefused(adapter.name, problem)
     client.load(adapter.name, str(path))
     log.info("Loaded adapter %s", adapter.name, extra={"action": "loaded", "adapter": adapter.name})
+
+
+def load_proven(registry: Registry, client: EngineClient, adapter: Adapter, *, settings: ReconcileSettings) -> None:
+    """Load one adapter and see that it answers as it was checked. What fails is unloaded, and its row says why until it succeeds."""
+    try:
+        load_verified(registry, client, adapter, settings=settings)
+        if problem := proof_problem(registry, client, adapter, settings=settings):
+            client.unload(adapter.name)
+            raise AdapterNotResident(problem, hint=f"Look: lorefeed adapters show {adapter.name}; or: lorefeed rollback {adapter.topic}")
+    except _UNFIT as err:
+        _mark(registry, adapter, str(err))
+        raise
+    except EngineFailed:
+        client.unload(adapter.name)  # it could not be asked, so it is not proven
+        raise
+    _mark(registry, adapter, None)
+
+
+def load_on_demand(registry: Registry, client: EngineClient, name: str, *, dispensable: Sequence[str], settings: ReconcileSettings) -> None:
+    """Load an adapter that is asked for and is not there, in the place of one that nobody wants at the moment.
+
+    An engine never holds more names than it has room for: it would read the others from their folders again, without looking at them.
+    """
+    log.warning("The engine at %s has not got adapter %s; loading it", client.url, name, extra={"adapter": name})
+    resident = [card.name for card in client.models() if is_adapter_name(card.name)]
+    wanted = {adapter.name for adapter in wanted_adapters(registry)}
+    spare = [one for one in dispensable if one in resident and one not in wanted] or [one for one in dispensable if one in resident]
+    for one in spare[: max(0, len(resident) + 1 - settings.max_resident)]:
+        client.unload(one)
+    load_proven(registry, client, registry.read.adapter(name), settings=settings)
+
+
+def proof_problem(registry: Registry, client: EngineClient, adapter: Adapter, *, settings: ReconcileSettings) -> str | None:
+    """Why the loaded adapter is not what was checked; None if it changes the logits and answers its check's questions as it did then."""
+    if not changes_answers(registry, client, adapter, settings=settings):
+        return f"{adapter.name} was loaded but answers exactly like the base model"
+    questions = own_questions(registry, adapter)[: settings.proof_questions]
+    found = right(client, questions, model=adapter.name)
+    if found * 2 < len(questions):
+        return f"{adapter.name} was loaded but answers only {found} of {len(questions)} questions as it did in its check"
+    return None
 
 
 def changes_answers(registry: Registry, client: EngineClient, adapter: Adapter, *, settings: ReconcileSettings) -> bool:
@@ -103,9 +168,38 @@ def changes_answers(registry: Registry, client: EngineClient, adapter: Adapter, 
     return any(abs(a - b) > SAME_LOGPROB for a, b in pairs)
 
 
+class _Folders:
+    """Which folders were whole when last read, by what the file system says of them: the bytes are read again only when that changes."""
+
+    def __init__(self) -> None:
+        self._seen: dict[Path, tuple[tuple[str, int, int, int], ...]] = {}
+
+    def need_whole(self, registry: Registry, adapter: Adapter) -> None:
+        """Raises ArtifactDamaged."""
+        path = registry.artifacts.path(adapter)
+        if self._seen.get(path) != _signature(path):
+            self.verify(registry, adapter)
+
+    def verify(self, registry: Registry, adapter: Adapter) -> Path:
+        """Reads every byte. Raises ArtifactDamaged."""
+        before = _signature(registry.artifacts.path(adapter))  # before: what changes meanwhile must be read again
+        path = registry.artifacts.verify(adapter)
+        self._seen[path] = before
+        return path
+
+
+def _signature(folder: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """Name, inode, size and change time of every file. The change time cannot be set by a program."""
+    files = sorted(folder.rglob("*")) if folder.is_dir() else []
+    return tuple((str(file), stat.st_ino, stat.st_size, stat.st_ctime_ns) for file in files for stat in [file.lstat()])
+
+
+_folders = _Folders()
+
+
 def _is_ours(registry: Registry, adapter: Adapter, root: str | None) -> bool:
     """Engines say which folder a name was loaded from; where one does not, the name has to do."""
-    return root is None or root == str(registry.artifacts.path(adapter).resolve())
+    return adapter.digest is not None and (root is None or root == str(registry.artifacts.path(adapter).resolve()))
 
 
 def _unload_unneeded(registry: Registry, client: EngineClient, *, resident: dict[str, str | None], wanted: set[str]) -> list[str]:
@@ -117,11 +211,13 @@ def _unload_unneeded(registry: Registry, client: EngineClient, *, resident: dict
     return unneeded
 
 
-def _report(registry: Registry, adapter: Adapter, problem: str) -> str:
-    """An event row for a person to see; the same one is not written at every tick."""
-    log.warning("%s", problem, extra={"action": "not served", "adapter": adapter.name})
-    about, since = f"adapter {adapter.name}", datetime.now(UTC) - REMIND_AFTER
-    recent = (e for e in registry.read.events(EVENTS_LOOKED_AT) if e.object == about and e.actor == ACTOR and e.at > since)
-    if not any(event.detail.get("problem") == problem for event in recent):
-        registry.write.add_event(ACTOR, "not served", about, {"problem": problem})
-    return problem
+def _mark(registry: Registry, adapter: Adapter, problem: str | None) -> None:
+    """On its row, for the gateway and for a person; the store writes an event only when it changes."""
+    if problem is not None:
+        log.warning("%s", problem, extra={"action": "not served", "adapter": adapter.name})
+    if problem is not None or adapter.unserved is not None:
+        registry.write.set_unserved(adapter.name, problem, actor=ACTOR)
+
+
+def _no_room(adapter: Adapter, settings: ReconcileSettings) -> str:
+    return f"{adapter.name} is wanted but has no room among {settings.max_resident} adapters; it is loaded when it is asked for"

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass, field
 
-from daemon.serving.errors import UnsafeBind
-
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
@@ -14,10 +12,12 @@ class GatewaySettings:
 
     host: str = "127.0.0.1"
     port: int = 8700
-    api_key: str | None = field(default=None, repr=False)
+    api_key: str | None = field(default=None, repr=False)  # beside the keys of the registry; never an administrator's
     body_limit_bytes: int = 1 << 20
+    body_timeout_s: float = 30.0  # for the whole request to arrive
     upstream_timeout_s: float = 300.0  # the longest silence of the engine within one answer
     max_concurrent: int = 64  # answers at a time; more are asked to come back
+    max_tokens: int = 4096  # most tokens that one request may ask for, all its answers together
     allowed_hosts: tuple[str, ...] = ()  # further names under which a gateway without a key may be addressed
 
 
@@ -28,6 +28,26 @@ class ReconcileSettings:
     base_name: str
     base_digest: str | None = None  # when known, adapters made for another base are not loaded
     canary_tokens: int = 8  # how much text proves that an adapter does something
+    proof_questions: int = 4  # of the check's own questions, asked again after each load
+    max_resident: int = 8  # adapters an engine holds without reading any from disk again
+    max_rank: int | None = None  # when known, adapters of a higher rank are not offered to the engine
+
+
+@dataclass(frozen=True, slots=True)
+class CanarySettings:
+    """The questions that a served version is asked again and again."""
+
+    questions: int = 6
+    right_min: float = 0.5  # share of what it answered rightly in its check; below it, twice running, is a regression
+    webhook: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GcSettings:
+    """What garbage collection leaves alone."""
+
+    grace_s: float = 86400.0  # from the moment nobody can ask for a version until its files go
+    keep: int = 3  # newest retired versions of each topic that stay whatever their age
 
 
 def is_loopback(host: str) -> bool:
@@ -37,9 +57,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
-
-
-def check_bind(settings: GatewaySettings) -> None:
-    """Refuse to open an unguarded gateway to a network."""
-    if not settings.api_key and not is_loopback(settings.host):
-        raise UnsafeBind(f"The gateway would listen on {settings.host}:{settings.port} without an API key")

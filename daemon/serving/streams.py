@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from types import TracebackType
 from typing import Any, TypeVar
 
 import anyio
@@ -40,7 +41,7 @@ class ClosingStream(StreamingResponse):
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, which is cancelled when the client disconnects first. The request's body must have been read."""
     task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_disconnect(request))
+    gone = asyncio.ensure_future(_disconnect(request.receive))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
@@ -52,6 +53,36 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.gather(task, gone, return_exceptions=True)
 
 
-async def _disconnect(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+class WhileClientListens:
+    """A block that is cancelled when the client goes away, and then raises ClientDisconnect. The request's body must have been read.
+
+    Like asyncio.timeout: the block runs in the caller's own task, which for a gateway is half the price of `unless_gone`.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._over = False
+        self._left = False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None, "a coroutine runs in a task"
+        self._task = task
+        self._watch = asyncio.ensure_future(_disconnect(self._receive))
+        self._watch.add_done_callback(self._client_left)
+
+    def _client_left(self, watch: asyncio.Future[None]) -> None:
+        if not self._over and not watch.cancelled():
+            self._left = True
+            self._task.cancel()
+
+    async def __aexit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self._over = True
+        self._watch.cancel()
+        if self._left and self._task.uncancel() == 0 and kind is asyncio.CancelledError:
+            raise ClientDisconnect from value
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass

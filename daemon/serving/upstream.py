@@ -1,24 +1,27 @@
-"""The gateway's way to the engine: sends a request on, streams the answer back, and knows which versions have answers under way."""
+"""The gateway's way to the engines: picks the least busy one that has the version, sends a request on, and leaves out what does not answer."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
-import anyio
-import httpx2
-from starlette.requests import Request
-from starlette.responses import Response
+import aiohttp
 
 from daemon.serving.errors import AdapterNotResident, EngineDown
-from daemon.serving.streams import ClosingStream, unless_gone
+from daemon.serving.names import is_adapter_name
 
 log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 5.0
-HEALTH_TIMEOUT_S = 2.0
+LOOK_TIMEOUT_S = 2.0
+LOOK_EVERY_S = 2.0
+UNAVAILABLE = frozenset({502, 503, 504})
+_HEADERS = {"Content-Type": "application/json"}
+Load = Callable[[str, str, Sequence[str]], Awaitable[None]]
 
 
 class EngineSilent(EngineDown):
@@ -27,109 +30,163 @@ class EngineSilent(EngineDown):
     hint = "Ask for fewer tokens, or raise the upstream timeout"
 
 
-class InFlight:
-    """How many answers each version is giving at this moment."""
+class Engine:
+    """One engine process, as the gateway knows it."""
 
-    def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self.healthy = True
+        self.in_flight = 0
+        self.resident: dict[str, float] = {}  # name -> when it was last asked, by the monotonic clock
+        self.loading = asyncio.Lock()
 
-    def counts(self) -> dict[str, int]:
-        return dict(sorted((name, n) for name, n in self._counts.items() if n))
-
-    def total(self) -> int:
-        return self._counts.total()
-
-    def begin(self, name: str) -> None:
-        self._counts[name] += 1
-
-    def end(self, name: str) -> None:
-        self._counts[name] -= 1
-        if not self._counts[name]:
-            del self._counts[name]
+    def coldest_first(self) -> list[str]:
+        return sorted(self.resident, key=self.resident.__getitem__)
 
 
-class Upstream:
-    """One engine. `load` is called, once at a time, when the engine lacks an adapter that it should have."""
+class Engines:
+    """All engines of one base model. `load` is called, once at a time for each engine, with its URL, the adapter it lacks, and the names that
+    it could do without, coldest first."""
 
-    def __init__(self, engine_url: str, *, timeout_s: float, load: Callable[[str], Awaitable[None]]) -> None:
-        self.url = engine_url.rstrip("/")
+    def __init__(self, urls: Sequence[str], *, timeout_s: float, load: Load) -> None:
+        self._engines = [Engine(url) for url in dict.fromkeys(urls)]
         self._timeout_s = timeout_s
         self._load = load
-        self._loading = anyio.Lock()
-        # trust_env: a proxy of the environment must not come between two processes of one machine
-        self._http = httpx2.AsyncClient(
-            base_url=self.url,
-            timeout=httpx2.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=32),
-            trust_env=False,
+        self._http: aiohttp.ClientSession | None = None
+        self._looking: asyncio.Task[None] | None = None
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Connections are open, and the engines are looked at again and again."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=self._timeout_s)
+        # no proxy of the environment comes between two processes of one machine: trust_env stays off
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=30),
+            timeout=timeout,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
         )
-
-    async def close(self) -> None:
-        await self._http.aclose()
-
-    async def healthy(self) -> bool:
+        self._looking = asyncio.create_task(self._keep_looking())
         try:
-            return (await self._http.get("/health", timeout=HEALTH_TIMEOUT_S)).status_code == httpx2.codes.OK
-        except httpx2.HTTPError:
-            return False
+            yield
+        finally:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+            await self._http.close()
 
-    async def resident(self) -> list[str]:
-        """The names that the engine lists; none if it does not answer."""
-        try:
-            cards = (await self._http.get("/v1/models", timeout=HEALTH_TIMEOUT_S)).json()["data"]
-            return [str(card["id"]) for card in cards]
-        except (httpx2.HTTPError, ValueError, KeyError, TypeError):
-            return []
+    @property
+    def urls(self) -> tuple[str, ...]:
+        return tuple(engine.url for engine in self._engines)
 
-    async def forward(
-        self, request: Request, body: dict[str, Any], *, adapter: str | None, headers: Mapping[str, str], done: Callable[[], None]
-    ) -> Response:
-        """The engine's answer, streamed if it streams. `done` is called when the last byte has gone or the client has."""
-        try:
-            answer = await unless_gone(request, self._ask(request.url.path, body, adapter=adapter))
-        except BaseException:
-            done()
-            raise
+    def health(self) -> dict[str, bool]:
+        """As last seen."""
+        return {engine.url: engine.healthy for engine in self._engines}
 
-        async def close() -> None:
-            done()
-            await answer.aclose()
+    async def look(self) -> dict[str, bool]:
+        """Asks every engine what it holds; whether each answers."""
+        await asyncio.gather(*(self._look_at(engine) for engine in self._engines))
+        return self.health()
 
-        content_type = answer.headers.get("content-type", "application/json")
-        chunks = self._chunks(answer, is_stream=content_type.startswith("text/event-stream"))
-        return ClosingStream(chunks, close=close, status_code=answer.status_code, headers=headers, media_type=content_type)
+    def resident(self) -> list[str]:
+        """Names that any engine holds, as last seen."""
+        return list(dict.fromkeys(name for engine in self._engines for name in engine.resident))
 
-    async def _ask(self, path: str, body: dict[str, Any], *, adapter: str | None) -> httpx2.Response:
-        answer = await self._send(path, body)
-        if answer.status_code != httpx2.codes.NOT_FOUND or adapter is None:
+    @contextlib.asynccontextmanager
+    async def ask(self, path: str, body: bytes, *, adapter: str | None) -> AsyncIterator[aiohttp.ClientResponse]:
+        """The answer's beginning, from the first engine that gives one. Raises EngineDown, or what loading raises."""
+        tried: list[Engine] = []
+        problem: EngineDown | None = None
+        while (engine := self._pick(adapter, tried)) is not None:
+            tried.append(engine)
+            engine.in_flight += 1
+            try:
+                answer = await self._answer(engine, path, body, adapter=adapter)
+                if answer.status in UNAVAILABLE and len(tried) < len(self._engines):
+                    answer.release()
+                    continue
+                try:
+                    if adapter is not None:
+                        engine.resident[adapter] = time.monotonic()
+                    yield answer
+                    return
+                finally:
+                    answer.close() if not answer.content.at_eof() else answer.release()
+            except EngineSilent:
+                raise  # it is computing; asking another one would double the work
+            except EngineDown as err:
+                problem = err
+            finally:
+                engine.in_flight -= 1
+        raise problem or EngineDown(f"No engine answers: {', '.join(self.urls)}")
+
+    def _pick(self, adapter: str | None, tried: Sequence[Engine]) -> Engine | None:
+        """Healthy before left out, holding the version before not, then the least busy. One that is left out is tried when no other is left."""
+        left = [engine for engine in self._engines if engine not in tried]
+        if not left:
+            return None
+        return min(left, key=lambda e: (not e.healthy, adapter is not None and adapter not in e.resident, e.in_flight))
+
+    async def _answer(self, engine: Engine, path: str, body: bytes, *, adapter: str | None) -> aiohttp.ClientResponse:
+        answer = await self._send(engine, path, body)
+        if answer.status != 404 or adapter is None:
             return answer
-        await answer.aclose()
-        async with self._loading:
-            if adapter not in await self.resident():
-                await self._load(adapter)
-        answer = await self._send(path, body)
-        if answer.status_code == httpx2.codes.NOT_FOUND:
-            await answer.aclose()
-            raise AdapterNotResident(f"The engine at {self.url} has not got adapter {adapter}, although it said that it had loaded it")
+        answer.release()
+        engine.resident.pop(adapter, None)
+        async with engine.loading:
+            await self._look_at(engine)
+            if adapter not in engine.resident:
+                await self._load(engine.url, adapter, engine.coldest_first())
+        answer = await self._send(engine, path, body)
+        if answer.status == 404:
+            answer.release()
+            raise AdapterNotResident(f"The engine at {engine.url} has not got adapter {adapter}, although it said that it had loaded it")
         return answer
 
-    async def _send(self, path: str, body: dict[str, Any]) -> httpx2.Response:
-        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        request = self._http.build_request("POST", path, content=json.dumps(body).encode(), headers=headers)
-        try:
-            return await self._http.send(request, stream=True)
-        except httpx2.ReadTimeout as err:
-            raise EngineSilent(f"The engine at {self.url} did not answer within {self._timeout_s:g} s") from err
-        except httpx2.HTTPError as err:
-            raise EngineDown(f"The engine at {self.url} cannot be reached: {err or type(err).__name__}") from err
+    async def _send(self, engine: Engine, path: str, body: bytes) -> aiohttp.ClientResponse:
+        assert self._http is not None, "running() opens it"
+        for is_last in (False, True):
+            try:
+                answer = await self._http.post(engine.url + path, data=body, headers=_HEADERS)
+            except aiohttp.ServerDisconnectedError as err:
+                if is_last:  # the first time it may have been a kept connection, which the engine had closed
+                    raise self._left_out(engine, err) from err
+            except aiohttp.ConnectionTimeoutError as err:
+                raise self._left_out(engine, err) from err
+            except TimeoutError as err:
+                raise EngineSilent(f"The engine at {engine.url} did not answer within {self._timeout_s:g} s") from err
+            except (aiohttp.ClientError, OSError) as err:
+                raise self._left_out(engine, err) from err
+            else:
+                engine.healthy = True
+                return answer
+        raise AssertionError("unreachable")
 
-    async def _chunks(self, answer: httpx2.Response, *, is_stream: bool) -> AsyncIterator[bytes]:
+    def _left_out(self, engine: Engine, err: Exception) -> EngineDown:
+        if engine.healthy:
+            log.warning("The engine at %s is left out until it answers again: %s", engine.url, err, extra={"action": "engine_down"})
+        engine.healthy = False
+        return EngineDown(f"The engine at {engine.url} cannot be reached: {err or type(err).__name__}")
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _look_at(self, engine: Engine) -> None:
+        assert self._http is not None, "running() opens it"
         try:
-            async for chunk in answer.aiter_raw():
-                yield chunk
-        except httpx2.HTTPError as err:
-            log.warning("The engine at %s broke off an answer: %s", self.url, err)
-            if not is_stream:
-                raise  # the client sees a cut connection, which is what happened
-            error = {"message": f"The engine at {self.url} broke off the answer.", "type": "ServiceUnavailable", "param": None, "code": 503}
-            yield b"data: " + json.dumps({"error": error}).encode() + b"\n\n"
+            async with self._http.get(f"{engine.url}/v1/models", timeout=aiohttp.ClientTimeout(total=LOOK_TIMEOUT_S)) as answer:
+                cards: list[dict[str, Any]] = json.loads(await answer.read())["data"]
+                names = [str(card["id"]) for card in cards]
+        except TimeoutError:
+            return  # busy is not gone
+        except (aiohttp.ClientError, OSError) as err:
+            self._left_out(engine, err)
+            engine.resident = {}
+            return
+        except (ValueError, KeyError, TypeError) as err:
+            log.warning("The engine at %s does not list its models: %r", engine.url, err, extra={"action": "engine_odd"})
+            return
+        engine.healthy = True
+        engine.resident = {name: engine.resident.get(name, 0.0) for name in names if is_adapter_name(name)}

@@ -1,0 +1,103 @@
+"""What Prometheus reads of the gateway: requests, seconds, tokens and answers under way, by version."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_USAGE = b'"usage":'
+_DECODER = json.JSONDecoder()
+_NO_CHOICES = (b'"choices":[]', b'"choices": []')
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class Measures:
+    """Labels are only ever names that were resolved, so strangers cannot make new ones. Their children are looked up once: it is the dear part."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        labels = ["model", "adapter"]
+        self._requests = Counter("lorefeed_requests", "Answered requests.", [*labels, "status"], registry=self.registry)
+        self._seconds = Histogram(
+            "lorefeed_request_seconds", "From request to last byte.", labels, registry=self.registry, buckets=_SECONDS
+        )
+        self._first = Histogram(
+            "lorefeed_first_byte_seconds", "From request to first byte.", labels, registry=self.registry, buckets=_SECONDS
+        )
+        self._tokens = Counter("lorefeed_tokens", "Tokens read and written.", [*labels, "kind"], registry=self.registry)
+        self._in_flight = Gauge("lorefeed_in_flight", "Answers under way.", ["adapter"], registry=self.registry)
+        self._healthy = Gauge("lorefeed_engine_healthy", "1 if the engine answers.", ["engine"], registry=self.registry)
+        self._counter = functools.lru_cache(4096)(self._requests.labels)
+        self._timer = functools.lru_cache(4096)(self._seconds.labels)
+        self._first_timer = functools.lru_cache(4096)(self._first.labels)
+
+    def answered(self, model: str, adapter: str, status: int, *, seconds: float) -> None:
+        self._counter(model, adapter, str(status)).inc()
+        self._timer(model, adapter).observe(seconds)
+
+    def first_byte(self, model: str, adapter: str, seconds: float) -> None:
+        self._first_timer(model, adapter).observe(seconds)
+
+    def used(self, model: str, adapter: str, usage: Mapping[str, int]) -> None:
+        for kind in ("prompt", "completion"):
+            if count := usage.get(f"{kind}_tokens"):
+                self._tokens.labels(model, adapter, kind).inc(count)
+
+    def text(self, *, in_flight: Mapping[str, int], engines: Mapping[str, bool]) -> bytes:
+        self._in_flight.clear()
+        for name, count in in_flight.items():
+            self._in_flight.labels(name).set(count)
+        for url, healthy in engines.items():
+            self._healthy.labels(url).set(healthy)
+        return generate_latest(self.registry)
+
+
+def usage_in(body: bytes) -> dict[str, int]:
+    """The usage that an answer, or an event of a stream, reports; empty if none. A text that speaks of usage has its quotes escaped."""
+    at = body.rfind(_USAGE)
+    if at < 0:
+        return {}
+    try:
+        usage, _ = _DECODER.raw_decode(body[at + len(_USAGE) :].decode("utf-8", "replace").lstrip())
+    except ValueError:
+        return {}
+    return {key: n for key, n in usage.items() if isinstance(n, int) and n >= 0} if isinstance(usage, dict) else {}
+
+
+class UsageTap:
+    """Reads the usage that ends a stream, and leaves that event out where the client did not ask for it."""
+
+    def __init__(self, *, keep: bool) -> None:
+        self._keep = keep
+        self._held = b""
+        self.usage: dict[str, int] = {}
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What of the stream may go on to the client now: whole events."""
+        data = self._held + chunk
+        end = data.rfind(b"\n\n") + 2
+        if end < 2:
+            self._held = data
+            return b""
+        self._held = data[end:]
+        return self._without_usage(data[:end])
+
+    def rest(self) -> bytes:
+        held, self._held = self._held, b""
+        return held
+
+    def _without_usage(self, events: bytes) -> bytes:
+        if not any(mark in events for mark in _NO_CHOICES):
+            return events
+        return b"".join(self._kept(events))
+
+    def _kept(self, events: bytes) -> Iterator[bytes]:
+        for event in events.split(b"\n\n")[:-1]:
+            if any(mark in event for mark in _NO_CHOICES) and (usage := usage_in(event)):
+                self.usage = usage
+                if not self._keep:
+                    continue
+            yield event + b"\n\n"

@@ -1,0 +1,208 @@
+"""Reads for pages that show a little of a lot: everything is counted, ordered and cut by the database, so a page costs what it shows."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlmodel import Session, col, func, select
+
+from registry.db import Database
+from registry.models import AdapterDefinitionRow, AdapterRow, CheckResultRow, CheckRunRow, DefinitionRow, JobRow, ReleaseRow, WitnessRow
+from registry.queries import definition_history
+from registry.records import Adapter, CheckResult, Definition, History, Job, Release
+from registry.rows import adapter_row, bare_adapter, check_result_record, definition_records, job_record, release_record
+from registry.states import AdapterState, DefinitionState, JobState
+
+# One row a version: its newest check of exactly the published artifact.
+_VERSIONS = text(
+    """
+    SELECT a.topic, a.version, a.state, a.method, a.created_at, a.reason, a.removed_at, a.recovered,
+           (SELECT count(*) FROM adapter_definition u WHERE u.adapter_id = a.id AND u.role = 'learnt') AS learnt,
+           (SELECT c.metrics FROM check_run c WHERE c.adapter_id = a.id AND c.digest = a.digest ORDER BY c.id DESC LIMIT 1) AS metrics
+    FROM adapter a WHERE a.topic = :topic ORDER BY a.version DESC LIMIT :limit OFFSET :offset
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A line of a topic's history."""
+
+    name: str
+    version: int
+    state: AdapterState
+    method: str
+    created_at: datetime
+    reason: str | None
+    removed: bool
+    recovered: float | None
+    learnt: int
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one version did on one definition's probes."""
+
+    adapter: str
+    state: AdapterState
+    role: str
+    passed: int
+    asked: int
+
+
+@dataclass(frozen=True, slots=True)
+class TopicCounts:
+    topic: str
+    versions: int
+    waiting: int
+    learned: int
+
+
+class Pages:
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def versions(self, topic: str, *, limit: int, offset: int = 0) -> list[Version]:
+        """Newest first."""
+        with self._db.reading() as session:
+            rows = session.connection().execute(_VERSIONS, {"topic": topic, "limit": limit, "offset": offset})
+            return [_version(row) for row in rows]
+
+    def topics(self) -> list[TopicCounts]:
+        with self._db.reading() as session:
+            versions = dict(session.exec(select(AdapterRow.topic, func.count()).group_by(col(AdapterRow.topic))).all())
+            wanted = select(DefinitionRow.topic, DefinitionRow.state, func.count()).group_by(
+                col(DefinitionRow.topic), col(DefinitionRow.state)
+            )
+            counted = {(topic, state): number for topic, state, number in session.exec(wanted)}
+            names = sorted({*versions, *(topic for topic, _ in counted)})
+            return [
+                TopicCounts(
+                    name,
+                    versions.get(name, 0),
+                    counted.get((name, DefinitionState.WAITING), 0) + counted.get((name, DefinitionState.FOUND), 0),
+                    counted.get((name, DefinitionState.LEARNED), 0),
+                )
+                for name in names
+            ]
+
+    def definitions(
+        self, *, topic: str | None = None, state: str | None = None, entity: str | None = None, before: int | None = None, limit: int = 50
+    ) -> list[Definition]:
+        """Newest first, from those with a smaller number than `before`. `entity`: the beginning of its name."""
+        with self._db.reading() as session:
+            wanted = select(DefinitionRow).order_by(col(DefinitionRow.id).desc()).limit(limit)
+            if topic:
+                wanted = wanted.where(DefinitionRow.topic == topic)
+            if state:
+                wanted = wanted.where(DefinitionRow.state == state)
+            if entity:
+                wanted = wanted.where(col(DefinitionRow.entity_key).startswith(entity.casefold(), autoescape=True))
+            if before is not None:
+                wanted = wanted.where(col(DefinitionRow.id) < before)
+            return definition_records(session, session.exec(wanted).all())
+
+    def refused(self, *, limit: int) -> list[Adapter]:
+        """Adapters that their check refused, newest first."""
+        with self._db.reading() as session:
+            wanted = select(AdapterRow).where(AdapterRow.state == AdapterState.REFUSED).order_by(col(AdapterRow.id).desc()).limit(limit)
+            return [bare_adapter(session, row) for row in session.exec(wanted)]
+
+    def releases(self, *, limit: int, alias: str | None = None) -> list[Release]:
+        with self._db.reading() as session:
+            wanted = select(ReleaseRow).order_by(col(ReleaseRow.id).desc()).limit(limit)
+            if alias is not None:
+                wanted = wanted.where(ReleaseRow.alias == alias)
+            return [release_record(session, row) for row in session.exec(wanted).all()]
+
+    def jobs(self, states: Sequence[JobState], *, limit: int, newest: bool = False) -> list[Job]:
+        with self._db.reading() as session:
+            order = col(JobRow.id).desc() if newest else col(JobRow.id)
+            wanted = select(JobRow).where(col(JobRow.state).in_(states)).order_by(order).limit(limit)
+            return [job_record(row) for row in session.exec(wanted)]
+
+    def adapter(self, name: str) -> Adapter:
+        """Without its definitions; those are read a page at a time."""
+        with self._db.reading() as session:
+            return bare_adapter(session, adapter_row(session, name))
+
+    def carried_by_one(self, one: str, other: str, *, limit: int) -> tuple[int, list[Definition]]:
+        """How many definitions the one carries and the other does not, and some of them, newest first."""
+        with self._db.reading() as session:
+            use = AdapterDefinitionRow
+            others = select(use.definition_id).where(use.adapter_id == adapter_row(session, other).id)
+            only = (use.adapter_id == adapter_row(session, one).id, col(use.definition_id).not_in(others))
+            total = session.exec(select(func.count()).select_from(use).where(*only)).one()
+            wanted = select(DefinitionRow).join(use).where(*only).order_by(col(DefinitionRow.id).desc()).limit(limit)
+            return total, definition_records(session, session.exec(wanted).all())
+
+    def carried(self, name: str) -> int:
+        with self._db.reading() as session:
+            use = AdapterDefinitionRow
+            return session.exec(select(func.count()).select_from(use).where(use.adapter_id == adapter_row(session, name).id)).one()
+
+    def account(self, definition_id: int) -> History:
+        """A definition's history without the versions that carry it; `standings` has those."""
+        with self._db.reading() as session:
+            return definition_history(session, definition_id, with_adapters=False)
+
+    def adapter_definitions(self, adapter: str, *, role: str, limit: int, offset: int = 0) -> tuple[int, list[Definition]]:
+        """How many there are, and some of them, oldest first."""
+        with self._db.reading() as session:
+            number = adapter_row(session, adapter).id
+            use = (AdapterDefinitionRow.adapter_id == number, AdapterDefinitionRow.role == role)
+            total = session.exec(select(func.count()).select_from(AdapterDefinitionRow).where(*use)).one()
+            wanted = (
+                select(DefinitionRow).join(AdapterDefinitionRow).where(*use).order_by(col(DefinitionRow.id)).limit(limit).offset(offset)
+            )
+            return total, definition_records(session, session.exec(wanted).all())
+
+    def standings(self, definition_id: int, *, limit: int = 100) -> list[Standing]:
+        """Every version that carries the definition, newest first, with what its newest check saw of it."""
+        with self._db.reading() as session:
+            carriers = select(AdapterRow, AdapterDefinitionRow.role).join(AdapterDefinitionRow)
+            carriers = carriers.where(AdapterDefinitionRow.definition_id == definition_id).order_by(col(AdapterRow.id).desc()).limit(limit)
+            return [self._standing(session, row, role, definition_id) for row, role in session.exec(carriers).all()]
+
+    def results(self, definition_id: int, adapter: str) -> list[CheckResult]:
+        """What the newest check of this adapter asked about the definition."""
+        with self._db.reading() as session:
+            run = _newest_run(session, adapter_row(session, adapter))
+            wanted = select(CheckResultRow).where(CheckResultRow.check_run_id == run, CheckResultRow.definition_id == definition_id)
+            return [check_result_record(row) for row in session.exec(wanted.order_by(col(CheckResultRow.id)))]
+
+    def spans(self, definition_id: int) -> dict[int, tuple[int, int]]:
+        """Where each witness says it: document to characters."""
+        with self._db.reading() as session:
+            rows = session.exec(select(WitnessRow).where(WitnessRow.definition_id == definition_id))
+            return {row.document_id: (row.span_start, row.span_end) for row in rows}
+
+    def _standing(self, session: Session, row: AdapterRow, role: str, definition_id: int) -> Standing:
+        run = _newest_run(session, row)
+        passed = select(CheckResultRow.passed).where(CheckResultRow.check_run_id == run, CheckResultRow.definition_id == definition_id)
+        seen = [] if run is None else list(session.exec(passed))
+        return Standing(f"{row.topic}@{row.version}", AdapterState(row.state), role, sum(seen), len(seen))
+
+
+def _newest_run(session: Session, row: AdapterRow) -> int | None:
+    wanted = select(CheckRunRow.id).where(CheckRunRow.adapter_id == row.id, CheckRunRow.digest == row.digest)
+    return session.exec(wanted.order_by(col(CheckRunRow.id).desc()).limit(1)).first()
+
+
+def _version(row: Row[Any]) -> Version:
+    return Version(
+        name=f"{row.topic}@{row.version}",
+        version=row.version,
+        state=AdapterState(row.state),
+        method=row.method,
+        created_at=datetime.fromisoformat(row.created_at),
+        reason=row.reason,
+        removed=row.removed_at is not None,
+        recovered=row.recovered,
+        learnt=row.learnt,
+        metrics=json.loads(row.metrics) if row.metrics else {},
+    )
