@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo run test test-slow lint format bench clean
+.PHONY: setup demo run test test-slow test-systemd lint format bench bench-extract install upgrade uninstall wheels clean
 
 setup: .venv/.done
 
@@ -27,6 +27,27 @@ test: setup
 test-slow: setup
 	LOREFEED_KILLS=50 $(BIN)/pytest -q -m slow --timeout 3600
 
+# A Debian of its own (debootstrap, systemd-nspawn; needs root and about 5 GB) is booted, and everything an administrator does is done to it.
+test-systemd: setup wheels
+	$(BIN)/pytest -q -m systemd --timeout 3600 tests/test_systemd_boot.py
+
+# The system service: see systemd/install. On a machine without network, give it WHEELS=DIR.
+install upgrade:
+	systemd/install $@
+
+uninstall:
+	systemd/install uninstall $(if $(PURGE),--purge)
+
+# Every package that installing takes, for machines without network.
+WHEELS_IN ?= build/wheels
+wheels: setup $(WHEELS_IN)/.done
+$(WHEELS_IN)/.done: pyproject.toml constraints.txt
+	mkdir -p $(WHEELS_IN)
+	$(BIN)/pip download --quiet --disable-pip-version-check -d $(WHEELS_IN) "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -c 'import tomllib; print("\n".join([*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], "setuptools>=77"]))' > $(WHEELS_IN)/requirements.txt
+	$(BIN)/pip download --quiet --disable-pip-version-check -d $(WHEELS_IN) --find-links $(WHEELS_IN) -c constraints.txt -r $(WHEELS_IN)/requirements.txt
+	@touch $@
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,8 +59,12 @@ format: setup
 	$(BIN)/ruff format .
 
 # The embedded model's table, the extraction figures.
-bench: setup
+bench: setup bench-extract
 	$(BIN)/python -m daemon.embedded.evaluate
+	$(BIN)/python -m sources.bench ../shared/data
+
+# Precision, recall and F1 of extraction, both halves of each set, the replayed streams and the documents a second.
+bench-extract: setup
 	$(BIN)/python -m daemon.extraction.bench ../shared/data
 
 clean:

@@ -17,13 +17,19 @@ from daemon.commands import (
     adapters,
     aliases,
     ask,
+    audit,
+    backup,
     bench,
+    bench_gateway,
+    canary,
+    collect,
     config,
     definitions,
     doctor,
     documents,
     extract,
     feeds,
+    keys,
     learn,
     releases,
     services,
@@ -51,6 +57,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "demo": services.demo,
     "doctor": doctor.doctor,
     "status": status.status,
+    "backup": backup.backup,
+    "restore": backup.restore,
     "config": config.config,
     "extract": extract.extract,
     "learn": learn.learn,
@@ -58,6 +66,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "promote": releases.promote,
     "rollback": releases.rollback,
     "releases": releases.releases,
+    "canary": canary.canary,
     "ask": ask.ask,
 }
 _GROUPS = {
@@ -66,8 +75,12 @@ _GROUPS = {
     "definitions": definitions.app,
     "adapters": adapters.app,
     "aliases": aliases.app,
+    "keys": keys.app,
+    "audit": audit.app,
     "bench": bench.app,
 }
+adapters.app.command("gc")(collect.gc)
+bench.app.command("gateway")(bench_gateway.gateway)
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
 for _name, _group in _GROUPS.items():

@@ -1,4 +1,4 @@
-"""Every setting, once: defaults < `lorefeed.toml` in the home < environment (`LOREFEED_*`). Knows no registry and no torch.
+"""Every setting, once: defaults < `lorefeed.toml` in the home < environment (`LOREFEED_*`) < systemd's credentials. Knows no registry and no torch.
 
 Names carry their units. Unknown keys are refused, and rules that join two settings name both. `lorefeed config` prints the result.
 """
@@ -10,20 +10,48 @@ from typing import Any, Literal, Self
 
 from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NestedSecretsSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon.errors import ConfigError
 
 CONFIG_FILE = "lorefeed.toml"
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class FeedOptions(Section):
+    """What one feed needs beside the settings of all: `[sources.feeds."its name"]`."""
+
+    proxy: str | None = Field(None, description="HTTP proxy it is fetched through; or env:NAME, file:PATH, credential:NAME that holds it")
+    headers: dict[str, str] = Field({}, description="headers sent to its own host, each value as env:NAME, file:PATH or credential:NAME")
+    allow_private: tuple[str, ...] = Field((), description="networks and host names that this feed may point to beside those of all")
+    full_text: bool | None = Field(None, description="overrides sources.full_text for this feed")
+    robots: bool | None = Field(None, description="overrides sources.robots for this feed")
+
+    @model_validator(mode="after")
+    def _secrets_elsewhere(self) -> Self:
+        """A header's value or a proxy's password must not stand where `lorefeed config` and backups show it."""
+        if self.proxy is not None and "://" in self.proxy and "@" in self.proxy:
+            raise ValueError("a proxy with a password is named as env:NAME, file:PATH or credential:NAME")
+        for name, value in self.headers.items():
+            if not value.startswith(("env:", "file:", "credential:")):
+                raise ValueError(f"the value of header {name} is named as env:NAME, file:PATH or credential:NAME")
+        return self
+
+
 class Sources(Section):
     interval_s: int = Field(900, ge=10, description="how often a feed is polled unless it says otherwise, in seconds")
+    interval_max_s: int = Field(
+        21600,
+        ge=10,
+        description="a feed that was given no interval of its own and posts rarely is polled less often, but at least this often",
+    )
+    host_gap_s: float = Field(1.0, ge=0, description="least time between two requests to one host, however many feeds lie on it")
+    full_text: bool = Field(False, description="fetch the linked article when a feed gives only its beginning or a summary")
+    robots: bool = Field(True, description="heed robots.txt when pages are fetched; feeds themselves are published to be fetched")
+    feeds: dict[str, FeedOptions] = Field({}, description="what single feeds need, by the feed's name")
     folder_interval_s: int = Field(60, ge=1, description="how often a folder is rescanned beside the prompt events, in seconds")
     body_limit_bytes: int = Field(10 * 2**20, ge=1024, description="largest feed or file that is read, after decompression")
     connect_timeout_s: float = Field(10, gt=0, description="to reach a server")
@@ -41,12 +69,12 @@ class Extract(Section):
 
 class Novelty(Section):
     threshold: float = Field(
-        0.25, ge=0, description="nats a token that the definition must change in the model's own text to be worth learning"
+        0.3, ge=0, description="nats a token that the definition must change in the model's own answers to be worth learning"
     )
 
 
 class Elicit(Section):
-    samples: int = Field(8, ge=1, description="runs of text and conversations drawn per definition")
+    samples: int = Field(24, ge=1, description="runs of text, and four times as many questions, drawn per definition")
     endpoint: str | None = Field(None, description="OpenAI-compatible URL whose model writes the transfer set; the model itself when empty")
     endpoint_model: str | None = Field(None, description="model name at the endpoint")
     endpoint_key: SecretStr | None = Field(None, description="API key of the endpoint")
@@ -59,23 +87,32 @@ class Elicit(Section):
 
 
 class Learn(Section):
-    method: Literal["context"] = Field(
-        "context", description="how definitions go into the weights: context distillation (arXiv 2306.09306)"
+    method: Literal["context", "split", "etcon", "finetune_definition", "finetune_transfer"] = Field(
+        "context",
+        description="how definitions go into the weights: context distillation (arXiv 2306.09306), split contexts of the documents (2602.16093),"
+        " edit then consolidate (2512.04753), or plain fine-tuning on the definition or on the transfer set",
     )
-    rank: Literal[8, 16, 32, 64, 128] = Field(32, description="rank of the adapters; the engine must allow it")
+    rank: Literal[8, 16, 32, 64, 128] = Field(16, description="rank of the adapters; the engine must allow it")
     learning_rate: float = Field(1e-2, gt=0, lt=1, description="peak learning rate of the adapter's weights")
+    warm_rate: float = Field(0.4, gt=0, le=1, description="factor on it where learning goes on from an earlier version of the topic")
     temperature: float = Field(
         1.0, gt=0, description="softens teacher and student; the paper uses 2, which needs about twice the steps here"
     )
-    batch: int = Field(32, ge=1, description="examples a step")
-    passes: float = Field(20.0, gt=0, description="visits to each example")
+    batch: int = Field(20, ge=1, description="examples a step")
+    passes: float = Field(9.0, gt=0, description="visits to each new example")
     steps_min: int = Field(40, ge=1, description="fewest steps")
-    steps_max: int = Field(400, ge=1, description="most steps")
-    replay_batch: int = Field(4, ge=0, description="rows of the base's own text beside each step's examples")
+    steps_max: int = Field(2000, ge=1, description="most steps")
+    replay_batch: int = Field(3, ge=0, description="rows of the base's own text beside each step's examples")
     replay_weight: float = Field(1.0, ge=0, description="how strongly the adapter is held to the base on them")
-    rehearsal: int = Field(24, ge=0, description="examples of each earlier definition of the topic that are learnt along")
+    rehearsal: int = Field(64, ge=0, description="most examples of each earlier definition of the topic that are learnt along")
+    rehearsal_share: float = Field(0.5, ge=0, lt=1, description="share of each step's examples that they take")
     definitions_max: int = Field(60, ge=1, description="most new definitions in one adapter; the rest waits for the next")
-    gentler: float = Field(0.4, gt=0, lt=1, description="factor on the learning rate for the one more try after a refusal")
+    gentler: float = Field(
+        0.4, gt=0, lt=1, description="factor on the learning rate for the one more try of a version that learnt too little"
+    )
+    drawn_back: float = Field(
+        0.7, gt=0, lt=1, description="for the one more try of a version that learnt but did harm: how far from its parent it goes"
+    )
     settle_s: float = Field(2.0, ge=0, description="wait this long after the last new definition, so that a feed is learnt as one")
     timeout_s: float = Field(3600, gt=0, description="longest that one request to the learning worker may take")
 
@@ -104,24 +141,46 @@ class Engine(Section):
     host: str = Field("127.0.0.1", description="address the engine listens on")
     port: int = Field(8091, ge=1, le=65535, description="port the engine listens on")
     url: str | None = Field(None, description="address of an engine that somebody else starts; overrides host and port")
+    replicas: tuple[str, ...] = Field((), description="addresses of further engines with the same base, which share the work with this one")
     max_resident: int = Field(8, ge=1, description="adapters held in memory at one time")
+    vllm_python: Path | None = Field(None, description="the Python of vLLM's own environment, for 'lorefeed engine' with kind vllm")
+    vllm_max_model_len: int | None = Field(None, ge=16, description="longest context vLLM serves; the model's own when missing")
+    vllm_memory_share: float | None = Field(None, gt=0, le=1, description="share of the GPU's memory vLLM takes; learning needs the rest")
+    vllm_arguments: tuple[str, ...] = Field((), description="further arguments of vLLM, each as one string")
 
     @property
     def address(self) -> str:
         return (self.url or f"http://{self.host}:{self.port}").rstrip("/")
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Of every engine, this one first."""
+        return tuple(dict.fromkeys([self.address, *(url.rstrip("/") for url in self.replicas)]))
+
 
 class Gateway(Section):
     host: str = Field("127.0.0.1", description="address the gateway listens on")
     port: int = Field(8090, ge=1, le=65535, description="port the gateway listens on")
-    api_key: SecretStr | None = Field(None, description="key that clients must send as 'Authorization: Bearer KEY'")
+    api_key: SecretStr | None = Field(
+        None, description="a key that clients may send as 'Authorization: Bearer KEY', beside those of 'lorefeed keys'"
+    )
     upstream_timeout_s: float = Field(120, gt=0, description="longest wait for the engine")
+    body_limit_bytes: int = Field(2**20, ge=1024, description="largest request that is read")
+    max_concurrent: int = Field(64, ge=1, description="answers at a time; more are asked to come back (429)")
+    max_tokens: int = Field(4096, ge=1, description="most tokens that one request may ask for")
 
-    @model_validator(mode="after")
-    def _guarded(self) -> Self:
-        if self.host not in LOOPBACK and self.api_key is None:
-            raise ValueError(f"gateway.host is {self.host}, which others can reach: gateway.api_key must be set too")
-        return self
+
+class Canary(Section):
+    interval_s: float = Field(300.0, ge=5, description="how often what is served is asked its own check questions")
+    questions: int = Field(6, ge=2, description="how many of them at a time")
+    right_min: float = Field(0.5, ge=0, le=1, description="share that must be right; below it, twice running, the alias is rolled back")
+    webhook: str | None = Field(None, description="URL that is told of a rollback by itself, as a JSON POST")
+
+
+class Gc(Section):
+    grace_s: float = Field(86400.0, ge=0, description="from giving a version up until its files go")
+    keep: int = Field(3, ge=0, description="retired versions of each topic that stay, however old")
+    automatic: bool = Field(False, description="the daemon gives versions up by itself; else only 'lorefeed adapters gc' does")
 
 
 class Daemon(Section):
@@ -129,6 +188,16 @@ class Daemon(Section):
     reconcile_s: float = Field(15.0, gt=0, description="how often the engine's adapters are made equal to the registry's")
     lease_s: float = Field(60.0, ge=5, description="how long a job is held without a sign of life before another worker takes it")
     log_format: Literal["text", "json"] = Field("text", description="log lines for people or for machines")
+
+
+class Watermarks(Section):
+    disk_free_min_bytes: int = Field(2**30, ge=0, description="learning waits while less than this is free where the home is")
+    memory_free_min_bytes: int = Field(2**28, ge=0, description="learning waits while the machine has less than this to give")
+
+
+class Retention(Section):
+    failed_jobs_days: int = Field(90, ge=1, description="how long the rows of failed jobs are kept; done ones are kept for six hours")
+    set_aside_days: int = Field(30, ge=1, description="how long what a restore set aside is kept")
 
 
 class Settings(BaseSettings):
@@ -147,7 +216,11 @@ class Settings(BaseSettings):
     check: Check = Check()
     engine: Engine = Engine()
     gateway: Gateway = Gateway()
+    canary: Canary = Canary()
+    gc: Gc = Gc()
     daemon: Daemon = Daemon()
+    watermarks: Watermarks = Watermarks()
+    retention: Retention = Retention()
 
     @property
     def served_name(self) -> str:
@@ -163,8 +236,11 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        # the file's values arrive as init values, and the environment wins over the file
-        return env_settings, init_settings
+        # the file's values arrive as init values, and the environment wins over the file; systemd's credentials (LoadCredential) win over
+        # both: whoever keeps a key there wants it nowhere else
+        given = os.environ.get("CREDENTIALS_DIRECTORY")
+        keys = (NestedSecretsSettingsSource(file_secret_settings, secrets_dir=given, secrets_dir_missing="ok"),) if given else ()
+        return *keys, env_settings, init_settings
 
 
 def find_home(given: Path | None) -> Path:

@@ -16,7 +16,7 @@ from daemon.pipeline import learn_topic
 from daemon.serving.client import EngineClient
 from daemon.serving.errors import AdapterNotResident, AdapterRefused, EngineDown, EngineFailed, ServingError
 from daemon.serving.reconcile import load_verified, reconcile
-from daemon.serving.settings import ReconcileSettings
+from daemon.serving_jobs import ask_served, finish_collecting, reconcile_settings
 from daemon.stages.extract import extract
 from daemon.stages.ingest import poll_feed
 from daemon.stages.report import StageReport
@@ -40,7 +40,7 @@ from sources import SourceError, backoff_s
 
 log = logging.getLogger(__name__)
 
-POLL, EXTRACT, LEARN, RECONCILE = "poll", "extract", "learn", "reconcile"
+POLL, EXTRACT, LEARN, RECONCILE, CANARY, GC = "poll", "extract", "learn", "reconcile", "canary", "gc"
 LOOKED_AT = 100  # unread documents that are told apart: more only say that there is work
 PLAIN_ERRORS = (DaemonError, RegistryError, ServingError, SourceError)
 
@@ -86,6 +86,14 @@ def enqueue_learn(registry: Registry, topic: str) -> Job | None:
 
 def enqueue_reconcile(registry: Registry) -> Job | None:
     return registry.write.enqueue(RECONCILE, key=key_of(RECONCILE, "engine"), payload={})
+
+
+def enqueue_canary(registry: Registry) -> Job | None:
+    return registry.write.enqueue(CANARY, key=key_of(CANARY), payload={})
+
+
+def enqueue_gc(registry: Registry) -> Job | None:
+    return registry.write.enqueue(GC, key=key_of(GC), payload={})
 
 
 def pending_documents(registry: Registry) -> list[int]:
@@ -151,11 +159,22 @@ def do_learn(work: Work) -> Json:
 
 
 def do_reconcile(work: Work) -> Json:
-    with engine_client(work.settings) as client:
-        return reconcile_engine(work.registry, client, settings=work.settings)
+    reports = {}
+    for url in work.settings.engine.addresses:
+        with EngineClient(url) as client:
+            reports[url] = reconcile_engine(work.registry, client, settings=work.settings)
+    return reports[work.settings.engine.address] | ({"replicas": reports} if len(reports) > 1 else {})
 
 
-HANDLERS: Handlers = {POLL: do_poll, EXTRACT: do_extract, LEARN: do_learn, RECONCILE: do_reconcile}
+def do_canary(work: Work) -> Json:
+    return {"aliases": ask_served(work.registry, work.settings)}
+
+
+def do_gc(work: Work) -> Json:
+    return finish_collecting(work.registry, work.settings)
+
+
+HANDLERS: Handlers = {POLL: do_poll, EXTRACT: do_extract, LEARN: do_learn, RECONCILE: do_reconcile, CANARY: do_canary, GC: do_gc}
 
 
 def engine_client(settings: Settings) -> EngineClient:
@@ -165,7 +184,7 @@ def engine_client(settings: Settings) -> EngineClient:
 def reconcile_engine(registry: Registry, client: EngineClient, *, settings: Settings) -> Json:
     """Makes the engine equal to the registry. An engine that is away is no failure: it is asked again soon, and heals when it returns."""
     try:
-        report = reconcile(registry, client, settings=ReconcileSettings(base_name=settings.served_name))
+        report = reconcile(registry, client, settings=reconcile_settings(settings))
     except ServingError as err:
         level = logging.DEBUG if isinstance(err, EngineDown) else logging.WARNING
         log.log(level, "The engine was not reconciled: %s", err, extra={"action": "not_reconciled"})
@@ -176,7 +195,7 @@ def reconcile_engine(registry: Registry, client: EngineClient, *, settings: Sett
 def try_in_engine(registry: Registry, client: EngineClient, adapter: Adapter, *, settings: Settings) -> str | None:
     """Why the engine does not take this adapter; None if it does, or if no engine can be asked. Reconcile unloads what is refused."""
     try:
-        load_verified(registry, client, adapter, settings=ReconcileSettings(base_name=settings.served_name))
+        load_verified(registry, client, adapter, settings=reconcile_settings(settings))
     except EngineDown:
         return None
     except (AdapterRefused, AdapterNotResident, EngineFailed) as err:

@@ -13,7 +13,9 @@ from daemon.jobs import (
     EXTRACT,
     LEARN,
     POLL,
+    enqueue_canary,
     enqueue_extract,
+    enqueue_gc,
     enqueue_learn,
     enqueue_poll,
     enqueue_reconcile,
@@ -22,13 +24,15 @@ from daemon.jobs import (
     pending_documents,
 )
 from daemon.watchers import Watchers
-from registry import Definition, Job, JobState, Registry, RegistryError
+from daemon.watermarks import Watermarks
+from registry import Definition, Job, JobState, Registry, RegistryError, delete_set_aside
 
 log = logging.getLogger(__name__)
 
 TRIED_AGAIN_AFTER = timedelta(hours=1)  # work that failed for good or came to nothing, while nothing about it changes
 DONE_KEPT = timedelta(hours=6)  # rows of finished jobs; failed ones stay for a person to see
 PRUNE_EVERY_S = 600.0
+COLLECT_EVERY_S = 3600.0
 WARM_AHEAD_S = 30.0  # a worker that would wait longer than this only holds memory
 
 
@@ -111,13 +115,15 @@ class Ticker:
         self._lock = threading.Lock()
         self._changed: set[str] = set()
         self._watchers = Watchers(self.folder_changed)
+        self.watermarks = Watermarks(registry.home, settings.watermarks)
         self._scheduler = BackgroundScheduler(timezone=UTC)
         self.ticks = 0
         "How often the registry was asked and answered; the watchdog wants to see it grow."
 
     def start(self) -> None:
         daemon = self._settings.daemon
-        for what, seconds in ((self.tick, daemon.tick_s), (self._reconcile, daemon.reconcile_s), (self._prune, PRUNE_EVERY_S)):
+        often = ((self.tick, daemon.tick_s), (self._reconcile, daemon.reconcile_s), (self._prune, PRUNE_EVERY_S), *self._serving())
+        for what, seconds in often:
             self._scheduler.add_job(
                 what, "interval", seconds=seconds, next_run_time=datetime.now(UTC), max_instances=1, coalesce=True, misfire_grace_time=None
             )
@@ -128,10 +134,21 @@ class Ticker:
             self._scheduler.shutdown(wait=True)
         self._watchers.close()
 
+    def _watch_room(self) -> None:
+        """Learning waits while there is too little room; that it does, and that it goes on, is written down once each."""
+        before = self.watermarks.shortage
+        shortage = self.watermarks.look()
+        if (shortage is None) == (before is None):
+            return
+        action = "learning goes on" if shortage is None else "learning waits"
+        self._registry.write.add_event("lorefeed", action, "service", {"reason": shortage})
+        log.warning("%s%s", action.capitalize(), f": {shortage}" if shortage else "", extra={"action": action.replace(" ", "_")})
+
     def tick(self) -> None:
         """One look at everything. A registry that does not answer is said and asked again; the watchdog sees that no tick was counted."""
         try:
             self._watchers.follow(self._registry.read.feeds())
+            self._watch_room()
             self.enqueue()
         except RegistryError as err:
             log.error("The registry does not answer: %s Try: %s", err, err.hint, extra={"action": "tick_failed"})
@@ -169,8 +186,20 @@ class Ticker:
     def _reconcile(self) -> None:
         self._told(lambda: enqueue_reconcile(self._registry))
 
+    def _serving(self) -> list[tuple[Callable[[], None], float]]:
+        def ask() -> None:
+            self._told(lambda: enqueue_canary(self._registry))
+
+        def collect() -> None:
+            self._told(lambda: enqueue_gc(self._registry))
+
+        return [(ask, self._settings.canary.interval_s), (collect, COLLECT_EVERY_S)]
+
     def _prune(self) -> None:
-        self._told(lambda: self._registry.write.prune_jobs(datetime.now(UTC) - DONE_KEPT))
+        now, kept = datetime.now(UTC), self._settings.retention
+        self._told(lambda: self._registry.write.prune_jobs(now - DONE_KEPT, failed_before=now - timedelta(days=kept.failed_jobs_days)))
+        for folder in delete_set_aside(self._registry.home, before=now - timedelta(days=kept.set_aside_days)):
+            log.info("Deleted %s, which a restore had set aside", folder, extra={"action": "set_aside_deleted"})
 
     def _told(self, what: Callable[[], object]) -> None:
         try:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon.config import Settings
-from daemon.jobs import EXTRACT, HANDLERS, LEARN, POLL, RECONCILE, Handlers
+from daemon.jobs import CANARY, EXTRACT, GC, HANDLERS, LEARN, POLL, RECONCILE, Handlers
 from daemon.runner import adopt_orphans, run_job
 from daemon.scheduler import Ticker, enqueue_due
 from daemon.sdnotify import Notifier
@@ -23,7 +23,7 @@ from registry import FeedState, Job, JobState, Registry, RegistryError
 log = logging.getLogger(__name__)
 
 # Learning has one worker to itself: it takes long, and two would want two base models in memory.
-CREWS: dict[str, tuple[str, ...]] = {"intake": (POLL, EXTRACT, RECONCILE), "learning": (LEARN,)}
+CREWS: dict[str, tuple[str, ...]] = {"intake": (POLL, EXTRACT, RECONCILE, GC), "learning": (LEARN,), "canary": (CANARY,)}
 STOP_WITHIN_S = 7.0
 REPORT_EVERY_S = 5.0
 REST_AFTER_TROUBLE_S = 2.0
@@ -117,6 +117,8 @@ class Service:
             bell.wait(self._settings.daemon.tick_s)
 
     def _do_one(self, crew: str) -> bool:
+        if LEARN in CREWS[crew] and self._ticker.watermarks.shortage is not None:
+            return False  # the job stays queued; the ticker says why
         job = self._registry.write.claim(_owner(crew), lease_s=self._settings.daemon.lease_s, kinds=CREWS[crew])
         if job is None:
             return False
@@ -129,7 +131,9 @@ class Service:
         counts = self._registry.read.counts()
         feeds = f"{counts.feeds['total']} feeds, {counts.feeds['failing']} failing"
         running = [f"{job.key} {job.progress:.0%}" for job in self._registry.read.jobs(JobState.RUNNING)]
-        return f"{feeds}; {', '.join(running) or 'idle'}"
+        shortage = self._ticker.watermarks.shortage
+        waits = "" if shortage is None else f"; learning waits: {shortage}"
+        return f"{feeds}; {', '.join(running) or 'idle'}{waits}"
 
 
 def run_once(home: Path, settings: Settings, *, handlers: Handlers = HANDLERS) -> int:

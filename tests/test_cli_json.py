@@ -12,7 +12,7 @@ from daemon.output import plain
 from registry import Registry
 from tests.cli_parts import Cli, fill, make_cli
 
-FEED = "name,location,kind,topic,state,trust,interval_s,error_count,last_error,last_success_at,next_check_at,documents"
+FEED = "name,location,kind,topic,state,trust,interval_s,error_count,last_error,last_success_at,next_check_at,documents,usual_gap_s,newest_at,silent"
 DEFINITION = "id,entity,text,topic,state,novelty,document_id,feed,url,span,score,supersedes"
 ADAPTER = "adapter,topic,version,state,parent,base_model,base_digest,method,digest,rank,definitions,documents,check,created_at"
 RELEASE = "alias,from,to,at,actor,reason,forced"

@@ -22,7 +22,7 @@ def test_the_command_line_starts_without_torch() -> None:
 
 
 def test_every_direct_dependency_is_pinned() -> None:
-    wanted = re.findall(r'^    "([A-Za-z0-9_-]+)', (ROOT / "pyproject.toml").read_text().split("[project.scripts]")[0], re.MULTILINE)
+    wanted = re.findall(r'^    "([A-Za-z0-9._-]+)', (ROOT / "pyproject.toml").read_text().split("[project.scripts]")[0], re.MULTILINE)
     pinned = {line.split("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
     assert [name for name in wanted if name.lower() not in pinned and name != "vllm"] == []
 

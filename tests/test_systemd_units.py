@@ -11,19 +11,26 @@ from daemon.config import Engine, Gateway
 from registry.db import BUSY_TIMEOUT_MS
 
 SYSTEMD = Path(__file__).parents[1] / "systemd"
-UNITS = ("lorefeed.service", "lorefeed-gateway.service", "lorefeed-engine.service")
-GPU_UNITS = ("lorefeed.service", "lorefeed-engine.service")
+SERVICES = ("lorefeed.service", "lorefeed-gateway.service", "lorefeed-engine.service", "lorefeed-vllm.service", "lorefeed-backup.service")
+OTHERS = ("lorefeed.target", "lorefeed-gateway.socket", "lorefeed-engine.socket", "lorefeed-backup.timer")
+UNITS = (*SERVICES, *OTHERS)
+GPU_UNITS = ("lorefeed.service", "lorefeed-engine.service", "lorefeed-vllm.service")
+EXPOSURE_MAX = 2.0
 
 KNOWN = {
-    "Unit": {"Description", "Documentation", "Wants", "After", "StartLimitIntervalSec", "StartLimitBurst"},
+    "Unit": {"Description", "Documentation", "Wants", "After", "Requires", "Conflicts", "PartOf", "StartLimitIntervalSec", "StartLimitBurst"},
     "Service": {
-        "Type", "NotifyAccess", "ExecStart", "WatchdogSec", "Restart", "RestartSec", "KillMode", "TimeoutStopSec", "OOMPolicy", "OOMScoreAdjust",
-        "Environment", "EnvironmentFile", "User", "Group", "StateDirectory", "StateDirectoryMode", "UMask", "CPUWeight", "IOWeight", "Nice",
+        "Type", "NotifyAccess", "ExecStart", "WatchdogSec", "Restart", "RestartSec", "KillMode", "TimeoutStartSec", "TimeoutStopSec", "OOMPolicy",
+        "OOMScoreAdjust", "Environment", "EnvironmentFile", "LoadCredential", "User", "Group", "StateDirectory", "StateDirectoryMode", "UMask",
+        "ReadWritePaths", "CPUWeight", "IOWeight", "IOSchedulingClass", "Nice", "MemoryHigh", "TasksMax", "LimitMEMLOCK",
         "NoNewPrivileges", "CapabilityBoundingSet", "AmbientCapabilities", "ProtectSystem", "ProtectHome", "PrivateTmp", "PrivateDevices",
+        "PrivateUsers", "PrivateNetwork", "DevicePolicy", "DeviceAllow", "RemoveIPC", "IPAddressDeny", "IPAddressAllow",
         "MemoryDenyWriteExecute", "ProtectKernelTunables", "ProtectKernelModules", "ProtectKernelLogs", "ProtectControlGroups", "ProtectClock",
         "ProtectHostname", "ProtectProc", "ProcSubset", "RestrictAddressFamilies", "RestrictNamespaces", "RestrictRealtime", "RestrictSUIDSGID",
         "SystemCallArchitectures", "LockPersonality", "SystemCallFilter", "SystemCallErrorNumber",
     },
+    "Socket": {"ListenStream", "NoDelay"},
+    "Timer": {"OnCalendar", "RandomizedDelaySec", "Persistent"},
     "Install": {"WantedBy"},
 }  # fmt: skip
 SELF_EVIDENT = {"Description", "Documentation", "ExecStart", "After", "StartLimitBurst", "Group"}
@@ -58,29 +65,53 @@ def test_every_line_that_is_not_self_evident_says_why(unit):
 
 @pytest.mark.parametrize("unit", GPU_UNITS)
 def test_units_that_may_use_a_gpu_are_not_hardened_against_it(unit):
-    keys = {key for _, key, _, _ in directives(unit)}
-    assert not keys & {"PrivateDevices", "MemoryDenyWriteExecute", "DevicePolicy", "DeviceAllow"}
+    found = directives(unit)
+    assert not {key for _, key, _, _ in found} & {"PrivateDevices", "MemoryDenyWriteExecute"}
+    allowed = {value for _, key, value, _ in found if key == "DeviceAllow"}
+    assert {"char-nvidia rw", "char-nvidia-uvm rw", "char-drm rw"} <= allowed
     text = (SYSTEMD / unit).read_text()
     assert "# Not PrivateDevices: it hides /dev/nvidia*" in text
     assert "# Not MemoryDenyWriteExecute: torch compiles" in text
 
 
-@pytest.mark.parametrize("unit", UNITS)
-def test_units_share_one_home_one_user_and_one_environment(unit):
+@pytest.mark.parametrize("unit", SERVICES)
+def test_units_share_one_home_and_one_user(unit):
     assert value(unit, "StateDirectory") == "lorefeed"
     assert value(unit, "User") == value(unit, "Group") == "lorefeed"
-    assert "LOREFEED_HOME=/var/lib/lorefeed" in value(unit, "Environment")
-    command = {"lorefeed.service": "daemon", "lorefeed-gateway.service": "gateway", "lorefeed-engine.service": "engine"}[unit]
-    assert value(unit, "ExecStart") == f"/opt/lorefeed/venv/bin/lorefeed {command}"
+    environment = " ".join(v for _, key, v, _ in directives(unit) if key == "Environment")
+    assert ("LOREFEED_HOME=/var/lib/lorefeed" in environment) == (unit != "lorefeed-vllm.service")
+
+
+@pytest.mark.parametrize(("unit", "command"), [("lorefeed", "daemon"), ("lorefeed-gateway", "gateway"), ("lorefeed-engine", "engine")])
+def test_services_start_what_is_current_with_the_keys_that_systemd_keeps(unit, command):
+    assert value(f"{unit}.service", "ExecStart") == f"/opt/lorefeed/current/bin/lorefeed {command}"
+    assert value(f"{unit}.service", "LoadCredential") == "lorefeed:/etc/lorefeed/credentials"
+    assert value(f"{unit}.service", "Type") == "notify"
+    assert int(value(f"{unit}.service", "WatchdogSec")) > 4 * BUSY_TIMEOUT_MS / 1000
+
+
+@pytest.mark.parametrize(("unit", "settings"), [("lorefeed-gateway", Gateway()), ("lorefeed-engine", Engine())])
+def test_sockets_hold_the_ports_of_the_settings_and_are_there_before_their_services(unit, settings):
+    assert value(f"{unit}.socket", "ListenStream") == f"{settings.host}:{settings.port}"
+    assert value(f"{unit}.service", "Requires") == f"{unit}.socket"
+
+
+@pytest.mark.parametrize("unit", ["lorefeed-gateway.service", "lorefeed-engine.service"])
+def test_answers_under_way_may_end(unit):
+    from daemon.serving.listen import ANSWERS_MAY_END_S
+
+    assert int(value(unit, "TimeoutStopSec")) > ANSWERS_MAY_END_S
+
+
+@pytest.mark.parametrize("unit", [unit for unit in UNITS if unit not in ("lorefeed.target", "lorefeed-backup.service")])
+def test_the_target_stops_everything_with_it(unit):
+    assert value(unit, "PartOf") == "lorefeed.target"
 
 
 def test_the_daemon_is_watched_and_has_time_to_end():
     from daemon import service
 
-    assert value("lorefeed.service", "Type") == "notify"
-    watchdog_s, stop_s = int(value("lorefeed.service", "WatchdogSec")), int(value("lorefeed.service", "TimeoutStopSec"))
-    assert watchdog_s > 4 * BUSY_TIMEOUT_MS / 1000
-    assert stop_s > service.STOP_WITHIN_S + BUSY_TIMEOUT_MS / 1000
+    assert int(value("lorefeed.service", "TimeoutStopSec")) > service.STOP_WITHIN_S + BUSY_TIMEOUT_MS / 1000
 
 
 def test_learning_never_starves_serving():
@@ -101,16 +132,31 @@ def systemd(tool: str, package: str) -> str:
     return found
 
 
-@pytest.mark.parametrize("unit", UNITS)
-def test_systemd_has_nothing_to_say(unit, tmp_path):
-    """A misspelt key is only a warning and status 0, so the output must be empty too."""
-    for each in UNITS:  # together: they name each other
+@pytest.fixture(scope="module")
+def runnable(tmp_path_factory):
+    """The units together, as they name each other, with a program in the place of ours, which is not installed here."""
+    folder = tmp_path_factory.mktemp("units")
+    for each in UNITS:
         text = re.sub(r"^ExecStart=\S+", f"ExecStart={shutil.which('true')}", (SYSTEMD / each).read_text(), flags=re.MULTILINE)
-        (tmp_path / each).write_text(text.replace("file:///opt/lorefeed/README.md", SYSTEMD.parent.joinpath("README.md").as_uri()))
+        (folder / each).write_text(text.replace("file:///opt/lorefeed/current/README.md", SYSTEMD.parent.joinpath("README.md").as_uri()))
+    return folder
+
+
+def test_systemd_has_nothing_to_say(runnable):
+    """A misspelt key is only a warning and status 0, so the output must be empty too."""
+    tool = systemd("systemd-analyze", "systemd")
     ran = subprocess.run(
-        [systemd("systemd-analyze", "systemd"), "verify", "--man=no", str(tmp_path / unit)], capture_output=True, text=True, check=False
+        [tool, "verify", "--man=no", *(str(runnable / unit) for unit in UNITS)], capture_output=True, text=True, check=False
     )
     assert (ran.returncode, ran.stdout + ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("unit", SERVICES)
+def test_little_is_exposed(runnable, unit):
+    tool, limit = systemd("systemd-analyze", "systemd"), f"--threshold={EXPOSURE_MAX * 10:.0f}"
+    ran = subprocess.run([tool, "security", "--offline=true", limit, str(runnable / unit)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout[-300:]
+    assert float(re.search(r"Overall exposure level for \S+: ([0-9.]+)", ran.stdout)[1]) <= EXPOSURE_MAX
 
 
 def test_systemd_makes_the_user(tmp_path):
@@ -125,4 +171,5 @@ def test_systemd_makes_the_user(tmp_path):
 def test_systemd_makes_the_folders(tmp_path):
     lines = [line.split() for line in (SYSTEMD / "lorefeed.tmpfiles").read_text().splitlines() if line and not line.startswith("#")]
     assert ["d", "/var/lib/lorefeed", "0700", "lorefeed", "lorefeed", "-"] in lines
-    assert all(len(line) == 6 and line[0] == "d" for line in lines)
+    assert ["d", "/etc/lorefeed/credentials", "0700", "root", "root", "-"] in lines
+    assert {line[0] for line in lines} == {"d", "L"}

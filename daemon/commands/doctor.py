@@ -1,18 +1,18 @@
-"""`lorefeed doctor`: what does not agree, with what to do about it. Changes nothing."""
+"""`lorefeed doctor`: what does not agree, with what to do about it. Changes nothing, unless asked to mend."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.commands.place import Json, NoHome, Place, place_of
+from daemon.commands.place import OPERATOR, Json, NoHome, Place, place_of
 from daemon.commands.reach import engine_answers, gateway_answers, gateway_url
 from daemon.errors import ConfigError
 from daemon.learn.errors import ModelNotFound
 from daemon.learn.folders import digest_of, folder_of
-from daemon.output import say, show_json, show_table
+from daemon.output import note, say, show_json, show_table
 
 if TYPE_CHECKING:
     from daemon.config import Settings
@@ -21,13 +21,23 @@ if TYPE_CHECKING:
 _LOADABLE = ("live", "passed", "retired")  # what is or may come to be served
 
 
-def doctor(ctx: typer.Context, as_json: Json = False) -> None:
-    """Look for what is wrong: configuration, registry, adapter folders, base model, engine, gateway. Exit status 1 if there are errors.
+def doctor(
+    ctx: typer.Context,
+    mend: Annotated[
+        bool, typer.Option("--mend", help="Offer to put right what can be, one thing after another. Stop the daemon first.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --mend: take every offer.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Look for what is wrong: configuration, registry, adapter folders, audit log, base model, engine, gateway. Exit status 1 if there are errors.
 
     \b
     lorefeed doctor
+    lorefeed doctor --mend
     lorefeed doctor --json | jq '.findings[] | select(.level == "error")'
     """
+    if mend:
+        _mend(place_of(ctx), ask=not yes)
     findings = list(_findings(place_of(ctx)))
     errors = sum(finding.level == "error" for finding in findings)
     if as_json:
@@ -41,6 +51,23 @@ def doctor(ctx: typer.Context, as_json: Json = False) -> None:
         say("Everything agrees.")
     if errors:
         raise typer.Exit(1)
+
+
+def _mend(place: Place, *, ask: bool) -> None:
+    """Offers, and what became of them, go beside the answer: what is left afterwards is the answer."""
+    from registry import RegistryError
+
+    with place.registry() as registry, registry.lock_daemon():
+        offers = registry.mendings(actor=OPERATOR)
+        if not offers:
+            note("There is nothing that could be put right by itself.")
+        for offer in offers:
+            if ask and not typer.confirm(f"{offer.object}: {offer.offer}?", default=False, err=True):
+                continue
+            try:
+                note(f"{offer.object}: {offer.do()}.")
+            except RegistryError as err:
+                note(f"{offer.object}: not mended: {err} Try: {err.hint}")
 
 
 def _findings(place: Place) -> Iterator[Finding]:
@@ -57,13 +84,35 @@ def _findings(place: Place) -> Iterator[Finding]:
     try:
         with place.registry() as registry:
             yield from registry.doctor()
+            yield from _audit_findings(registry)
             yield from _work_findings(registry)
             if settings is not None:
                 yield from _base_findings(registry, settings)
     except RegistryError as err:
         yield Finding("error", "registry", str(err), err.hint)
     if settings is not None:
+        yield from _room_findings(place, settings)
         yield from _service_findings(settings)
+
+
+def _audit_findings(registry: Registry) -> Iterator[Finding]:
+    from registry import Finding
+
+    report = registry.audit()
+    if report.broken is not None:
+        problem = f"Event {report.broken} is not what was written, or what stood before it is gone"
+        yield Finding(
+            "error", "audit log", problem, "Compare with a backup: lorefeed audit list; somebody has changed the registry by hand"
+        )
+
+
+def _room_findings(place: Place, settings: Settings) -> Iterator[Finding]:
+    from daemon.watermarks import Watermarks
+    from registry import Finding
+
+    shortage = Watermarks(place.home, settings.watermarks).look()
+    if shortage is not None:
+        yield Finding("warning", "room", f"Learning waits: {shortage}", "Make room: lorefeed adapters gc, or a larger disk")
 
 
 def _work_findings(registry: Registry) -> Iterator[Finding]:

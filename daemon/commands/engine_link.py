@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from daemon.commands.reach import engine_answers
+from daemon.commands.reach import answers, engine_answers
 from daemon.output import note
 
 if TYPE_CHECKING:
@@ -20,20 +20,20 @@ def reconcile_now(registry: Registry, settings: Settings) -> None:
     from daemon.serving.client import EngineClient
     from daemon.serving.errors import ServingError
     from daemon.serving.reconcile import reconcile
-    from daemon.serving.settings import ReconcileSettings
+    from daemon.serving_jobs import reconcile_settings
 
-    address = settings.engine.address
-    if not engine_answers(settings):
-        note(f"The engine at {address} does not answer; it is brought up to date when it is back and the daemon runs.")
-        return
-    try:
-        with EngineClient(address) as client:
-            report = reconcile(registry, client, settings=ReconcileSettings(base_name=settings.served_name))
-    except ServingError as err:
-        note(f"The engine at {address} was not brought up to date: {err}")
-        return
-    for problem in report.problems:
-        note(problem)
+    for address in settings.engine.addresses:
+        if not answers(address, "/health"):
+            note(f"The engine at {address} does not answer; it is brought up to date when it is back and the daemon runs.")
+            continue
+        try:
+            with EngineClient(address) as client:
+                report = reconcile(registry, client, settings=reconcile_settings(settings))
+        except ServingError as err:
+            note(f"The engine at {address} was not brought up to date: {err}")
+            continue
+        for problem in report.problems:
+            note(problem)
 
 
 def load_problem(registry: Registry, settings: Settings, adapter: Adapter) -> str | None:

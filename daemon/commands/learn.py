@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from daemon.pipeline import LearnPlan, LearnReport
     from registry import Registry
 
-Method = Literal["context"]
+Method = Literal["context", "split", "etcon", "finetune_definition", "finetune_transfer"]
 
 
 def learn(
     ctx: typer.Context,
     topic: Annotated[str, typer.Argument(metavar="TOPIC", help="The line of adapters that gets a new version.")],
-    method: Annotated[Method | None, typer.Option(metavar="M", help="How it goes into the weights: context.")] = None,
+    method: Annotated[Method | None, typer.Option(metavar="M", help="How it goes into the weights; else learn.method.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be learnt.")] = False,
     as_json: Json = False,
 ) -> None:

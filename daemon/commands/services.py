@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,24 +12,56 @@ from daemon.errors import ConfigError
 if TYPE_CHECKING:
     from daemon.config import Settings
 
+EngineKind = Literal["embedded", "vllm"]
 
-def engine(ctx: typer.Context) -> None:
-    """Serve the base model and its adapters with the embedded engine. With engine.kind = "vllm", vLLM does this instead.
+
+def engine(
+    ctx: typer.Context,
+    kind: Annotated[EngineKind | None, typer.Option(help="Which engine; engine.kind of the configuration when missing.")] = None,
+) -> None:
+    """Serve the base model and its adapters with the embedded engine, or with vLLM in its own environment (engine.vllm_python).
 
     \b
     lorefeed engine
+    lorefeed engine --kind vllm
     """
     settings = _begin(ctx)
-    if settings.engine.kind == "vllm":
-        raise ConfigError(
-            "engine.kind is vllm, which runs in an environment of its own and is not started here.",
-            hint="Start it: systemctl start lorefeed-vllm; or set engine.kind = 'embedded'",
-        )
+    if (kind or settings.engine.kind) == "vllm":
+        _run_vllm(ctx, settings)
+        return
     from daemon.learn.folders import folder_of
     from daemon.serving.engine_app import run_engine
 
     folder = folder_of(settings.model, settings.revision)
     run_engine(folder, host=settings.engine.host, port=settings.engine.port, served_name=settings.served_name, revision=settings.revision)
+
+
+def _run_vllm(ctx: typer.Context, settings: Settings) -> None:
+    from daemon.learn.folders import folder_of
+    from daemon.serving.vllm import VllmSettings, needed_rank, run_vllm, served_at_once
+
+    ours = settings.engine
+    if ours.vllm_python is None:
+        raise ConfigError(
+            "vLLM runs in an environment of its own, and engine.vllm_python does not say where.",
+            hint="Set engine.vllm_python to the Python of that environment; or set engine.kind = 'embedded'",
+        )
+    with place_of(ctx).registry(create=True) as registry:
+        rank, at_once = needed_rank(registry, configured=settings.learn.rank), served_at_once(registry)
+    wanted = VllmSettings(
+        python=ours.vllm_python,
+        model=str(folder_of(settings.model, settings.revision)),
+        served_name=settings.served_name,
+        host=ours.host,
+        port=ours.port,
+        max_resident=ours.max_resident,
+        rank=rank,
+        served_at_once=at_once,
+        max_model_len=ours.vllm_max_model_len,
+        memory_share=ours.vllm_memory_share,
+        arguments=ours.vllm_arguments,
+    )
+    run_vllm(wanted)
 
 
 def gateway(ctx: typer.Context) -> None:
@@ -41,19 +73,24 @@ def gateway(ctx: typer.Context) -> None:
     settings = _begin(ctx)
     from daemon.serving.gateway import run_gateway
     from daemon.serving.settings import GatewaySettings
+    from daemon.serving_jobs import reconcile_settings
 
     front = settings.gateway
     with place_of(ctx).registry(create=True) as registry:
         run_gateway(
             registry,
-            engine_url=settings.engine.address,
+            engine_url=settings.engine.addresses,
             base_name=settings.served_name,
             settings=GatewaySettings(
                 host=front.host,
                 port=front.port,
                 api_key=front.api_key.get_secret_value() if front.api_key else None,
                 upstream_timeout_s=front.upstream_timeout_s,
+                body_limit_bytes=front.body_limit_bytes,
+                max_concurrent=front.max_concurrent,
+                max_tokens=front.max_tokens,
             ),
+            reconcile_settings=reconcile_settings(settings),
         )
 
 

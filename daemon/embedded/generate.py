@@ -158,6 +158,10 @@ class Generator:
         """How many answers are being computed at this moment."""
         return sum(len(group.rows) for group in tuple(self._groups))
 
+    def ping(self) -> None:
+        """Returns when the worker has come by, between two steps of whatever it computes: proof that it works."""
+        self._order(lambda: None)
+
     def close(self) -> None:
         """Stop the worker; whoever still waits gets an error."""
         if not self._closed:
