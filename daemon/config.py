@@ -99,16 +99,19 @@ class Learn(Section):
         1.0, gt=0, description="softens teacher and student; the paper uses 2, which needs about twice the steps here"
     )
     batch: int = Field(20, ge=1, description="examples a step")
-    passes: float = Field(9.0, gt=0, description="visits to each new example")
-    steps_min: int = Field(40, ge=1, description="fewest steps")
+    passes: float = Field(8.0, gt=0, description="visits to each new example")
+    steps_min: int = Field(60, ge=1, description="fewest steps")
     steps_max: int = Field(2000, ge=1, description="most steps")
     replay_batch: int = Field(3, ge=0, description="rows of the base's own text beside each step's examples")
     replay_weight: float = Field(1.0, ge=0, description="how strongly the adapter is held to the base on them")
     rehearsal: int = Field(64, ge=0, description="most examples of each earlier definition of the topic that are learnt along")
-    rehearsal_share: float = Field(0.5, ge=0, lt=1, description="share of each step's examples that they take")
+    rehearsal_share: float = Field(0.4, ge=0, lt=1, description="share of each step's examples that they take")
     definitions_max: int = Field(60, ge=1, description="most new definitions in one adapter; the rest waits for the next")
     gentler: float = Field(
-        0.4, gt=0, lt=1, description="factor on the learning rate for the one more try of a version that learnt too little"
+        0.4,
+        gt=0,
+        lt=1,
+        description="factor on the learning rate, over twice the steps, for the one more try of a version that learnt too little",
     )
     drawn_back: float = Field(
         0.7, gt=0, lt=1, description="for the one more try of a version that learnt but did harm: how far from its parent it goes"

@@ -111,10 +111,17 @@ def target_ids(tokenizer: Tokenizer, form: str, target: str) -> list[int]:
     return ids_of(tokenizer, f" {target}" if spaced else target)
 
 
+_LETTER = r"[^\W\u2e80-\uffff]"  # of a script that puts spaces between words
+
+
 def mention_end(text: str, entity: str) -> int | None:
-    """Where the first mention of the entity ends, in characters, or None where it is not mentioned. Letter case and runs of space are ignored."""
+    """Where the first mention of the entity ends, in characters, or None where it is not mentioned. Letter case and runs of space are ignored.
+
+    Whole words or their plural only: small models like to write about "Drostravel" when asked about Ostravel. Scripts without spaces have no words.
+    """
     words = [re.escape(w) for w in unicodedata.normalize("NFC", entity).split()]
-    found = re.search(r"\s+".join(words), text, re.IGNORECASE) if words else None
+    name = r"\s+".join(words)
+    found = re.search(rf"(?<!{_LETTER}){name}(?:e?s)?(?!{_LETTER})", text, re.IGNORECASE) if words else None
     return found.end() if found else None
 
 

@@ -104,8 +104,9 @@ def _distil(
             held, plan = held_to_base(base, targets, plan, baseline)
     else:
         raise LearnError(f"There is no method {method!r}.", hint=f"Set learn.method to one of: {', '.join(METHODS)}.")
-    if held is None:
-        held = replay_targets(base, rows, plan) if plan.replay_weight else []
+    if held is None:  # as many rows as the run will look at: that the teacher reads them costs as much as training steps
+        seen = plan.steps(len(targets), rehearsing=bool(rehearsed)) * plan.replay_batch
+        held = replay_targets(base, rows[:seen], plan) if plan.replay_weight and seen else []
     _start(base, name, rows, plan, parent)
     fresh = StudentSamples(base, name, lesson.examples, plan) if plan.on_policy else None
     before = prune.snapshot(trainable(base)) if plan.drop_largest else []

@@ -34,11 +34,11 @@ class TrainPlan:
     learning_rate: float = 1e-2
     temperature: float = 1.0
     batch: int = 20
-    rehearsal_share: float = 0.5
+    rehearsal_share: float = 0.4
     replay_batch: int = 3
     replay_weight: float = 1.0
-    passes: float = 9.0
-    steps_min: int = 40
+    passes: float = 8.0
+    steps_min: int = 60
     steps_max: int = 2000
     warmup: float = 0.05
     top_k: int = 64

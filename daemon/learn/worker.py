@@ -8,7 +8,6 @@ import argparse
 import json
 import math
 import os
-import random
 import sys
 import threading
 import time
@@ -32,7 +31,7 @@ Json = dict[str, Any]
 Progress = Callable[[float, str], None]
 
 LEARNT, PREVIOUS = "learnt", "previous"
-_TELLS_NATS = 0.3
+_TELLS_NATS, _SURE_NATS = 0.3, 0.25
 
 
 class Worker:
@@ -130,7 +129,7 @@ class Worker:
     def _held_out(self, told: list[Told], drawn: dict[int, list[Example]], seed: int) -> Json:
         answer: Json = {}
         for each in told:
-            taught, aside = eliciting.hold_out(drawn[each.id], share=0.25, at_most=4, seed=seed + each.id)
+            taught, aside = eliciting.hold_out(drawn[each.id], share=0.25, at_most=6, seed=seed + each.id)
             answer[str(each.id)] = {"examples": [_as_json(e) for e in taught], "probes": self._probes(aside)}
         return answer
 
@@ -152,10 +151,12 @@ class Worker:
         return self._telling([*{p["prompt"]: p for p in probes}.values(), *_cloze(e for e in aside if e.form == "plain")], aside)
 
     def _telling(self, probes: list[Json], aside: list[Example]) -> list[Json]:
-        """The probes whose target the definition makes clearly likelier: on the others there is nothing to measure. All, where none is."""
+        """The probes whose target the definition makes clearly likelier, and of which the model is then sure: on the others there is nothing to
+        measure, or chance decides. All, where none is."""
         asks = [score.Ask(p["prompt"], p["target"], p["chat"], aside[0].definition) for p in probes]
         without, reading = score.likelihoods(self._base, asks), score.likelihoods(self._base, asks, in_context=True)
-        return [p for p, b, c in zip(probes, without, reading, strict=True) if b.mean - c.mean > _TELLS_NATS] or probes
+        telling = [(p, c.mean) for p, b, c in zip(probes, without, reading, strict=True) if b.mean - c.mean > _TELLS_NATS]
+        return [p for p, unsure in telling if unsure < _SURE_NATS] or [p for p, _ in telling] or probes
 
     def _measure(self, asks: list[score.Ask], adapter: str | None, *, in_context: bool = False) -> list[Json]:
         answers = score.answers(self._base, asks, adapter=adapter, in_context=in_context)
@@ -179,13 +180,6 @@ class Worker:
         if self._replay is None:
             self._replay = replay.split(replay.replay_rows(self._base, self._cache))
         return self._replay
-
-    def _replayed(self, plan: TrainPlan, examples: int, *, rehearsing: bool) -> list[list[int]]:
-        """As many rows as the run will look at: the teacher reads each once, which costs as much as a training step."""
-        if not plan.replay_weight:
-            return []
-        rows, _ = self._rows()
-        return random.Random(plan.seed).sample(rows, min(len(rows), plan.steps(examples, rehearsing=rehearsing) * plan.replay_batch))
 
     def _loaded(self, folder: str | None, *, name: str = LEARNT) -> "_Loaded":
         return _Loaded(self._base, folder, name)

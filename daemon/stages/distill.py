@@ -60,10 +60,12 @@ def distill(registry: Registry, teacher: Teacher, settings: Settings, topic: str
 def train_plan(settings: Settings, *, warm: bool, gentler: bool) -> dict[str, Any]:
     s = settings.learn
     rate = s.learning_rate * (s.warm_rate if warm else 1.0) * (s.gentler if gentler else 1.0)
+    longer = 2 if gentler else 1  # smaller steps, more of them: what is tried again has learnt too little
     return {
         "rank": s.rank, "alpha": s.rank, "learning_rate": rate, "temperature": s.temperature,
-        "batch": s.batch, "passes": s.passes, "rehearsal_share": s.rehearsal_share,
-        "steps_min": s.steps_min, "steps_max": s.steps_max, "replay_batch": s.replay_batch, "replay_weight": s.replay_weight,
+        "batch": s.batch, "passes": s.passes * longer, "rehearsal_share": s.rehearsal_share,
+        "steps_min": min(s.steps_min * longer, s.steps_max),
+        "steps_max": s.steps_max, "replay_batch": s.replay_batch, "replay_weight": s.replay_weight,
     }  # fmt: skip
 
 
