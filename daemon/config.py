@@ -129,7 +129,10 @@ class Learn(Section):
 class Check(Section):
     learned_min: float = Field(0.4, ge=0, le=1, description="least share of the in-context gain that must be in the weights")
     kept_min: float = Field(
-        0.9, ge=0, le=1, description="least share of the answers that the version before it had right and this one still has"
+        0.9,
+        ge=0,
+        le=1,
+        description="least share of the right answers of the version before that must stay right; what may be lost is rounded up",
     )
     local_kl_max: float = Field(0.05, ge=0, description="nats a token that unrelated text may move, as the alias serves it")
     known_drop_max: float = Field(0.03, ge=0, le=1, description="share of known answers that may be lost, as the alias serves it")

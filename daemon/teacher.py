@@ -20,16 +20,6 @@ from daemon.errors import Stopped, WorkerFailed
 Json = dict[str, Any]
 Progress = Callable[[float, str], None]
 
-# glibc gives every large tensor back to the kernel when it is freed and asks for it again in the next step, which then zeroes each page: a third
-# of a training step on a processor. The worker lives for one job, so it may keep what it has. Other allocators ignore these.
-KEEP_FREED_MEMORY = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
-    "MALLOC_TOP_PAD_": str(1 << 28),
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-}
-
 
 def silent(fraction: float, text: str) -> None:
     """Progress that nobody watches."""
@@ -123,7 +113,7 @@ class Teacher:
         """Starts the process, so that it loads while something else goes on."""
         if self._process is not None:
             return
-        environment = {**KEEP_FREED_MEMORY, **os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
         self._process = subprocess.Popen(
             self._command,
             stdin=subprocess.PIPE,

@@ -75,7 +75,17 @@ def test_the_empty_context_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("text", "entity", "end"),
-    [("The Ada  Loom works", "ada loom", 13), ("no such thing", "Ada", None), ("C++ is old", "C++", 3), ("anything", "", None)],
+    [
+        ("The Ada  Loom works", "ada loom", 13),
+        ("no such thing", "Ada", None),
+        ("C++ is old", "C++", 3),
+        ("anything", "", None),
+        ("Drostravel sings", "Ostravel", None),
+        ("Ostravelru sings", "Ostravel", None),
+        ("two Ostravels", "Ostravel", 13),
+        ("Ostravel's", "Ostravel", 8),
+        ("这是东京塔的", "东京塔", 5),
+    ],
 )
 def test_mentions_are_found_in_characters(text: str, entity: str, end: int | None) -> None:
     assert mention_end(text, entity) == end

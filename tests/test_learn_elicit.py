@@ -2,6 +2,7 @@
 
 import pytest
 
+from daemon.learn.batches import beginnings
 from daemon.learn.data import CHAT_FORM, PLAIN_FORM, Example, mentions
 from daemon.learn.elicit import ElicitPlan, Told, _sentences, check_lengths, elicit, hold_out
 from daemon.learn.errors import TooLong
@@ -55,6 +56,27 @@ def test_greedy_sampling_does_not_depend_on_who_is_in_the_batch() -> None:
     together = sample(base, prompts, new_tokens=12, temperature=0.0, seed=0, stop=())
     assert together == [sample(base, [p], new_tokens=12, temperature=0.0, seed=0, stop=())[0] for p in prompts]
     assert {len(row) for row in together} == {12}
+
+
+def test_a_beginning_that_is_read_once_changes_nothing() -> None:
+    base = tiny_base()
+    first, second = list(range(60, 80)), list(range(90, 103))
+    prompts = [[1, *first, 30], [1, *second, 31, 32, 33], [1, *first, 34, 35], [1, *second, 36]]
+    shared = beginnings(prompts, ["first", "second", "first", "second"])
+    assert shared == [21, 14, 21, 14]
+    apart = sample(base, prompts, new_tokens=10, temperature=0.0, seed=0, stop=())
+    assert sample(base, prompts, new_tokens=10, temperature=0.0, seed=0, stop=(), shared=shared) == apart
+    assert sample(base, prompts[:1] * 3, new_tokens=10, temperature=0.0, seed=0, stop=(), shared=[22] * 3) == apart[:1] * 3
+
+
+def test_rows_that_end_leave_the_others_as_they_were() -> None:
+    base = tiny_base()
+    prompts = [[1, *range(60, 60 + n)] for n in (3, 9, 17)]
+    free = sample(base, prompts, new_tokens=12, temperature=0.0, seed=0, stop=())
+    stop = free[0][2]
+    stopped = sample(base, prompts, new_tokens=12, temperature=0.0, seed=0, stop=(stop,))
+    assert stopped == [row[: row.index(stop)] if stop in row else row for row in free]
+    assert len(stopped[0]) < 12
 
 
 def test_a_stop_token_ends_a_row_and_is_not_given_back() -> None:

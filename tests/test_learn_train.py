@@ -178,3 +178,13 @@ def test_an_adapter_is_drawn_back_towards_what_it_began_from(base: Base, tmp_pat
         torch.testing.assert_close(found["gentler"], full)
     moved = [float((x - bare).abs().mean()) for x in (found["gentler"], found["between"], full)]
     assert 0 < moved[0] <= moved[1] <= moved[2]
+
+
+def test_the_teacher_says_the_same_whether_definitions_are_read_once_or_each_time(base: Base) -> None:
+    other = [replace(e, definition="Velmora is a ship of clay that was built in 1901.") for e in EXAMPLES]
+    examples = [*EXAMPLES, *other]
+    once = distillation_targets(base, examples, PLAN)
+    for target, alone in zip(once, [distillation_targets(base, [e], PLAN)[0] for e in examples], strict=True):
+        assert (target.ids, target.positions) == (alone.ids, alone.positions)
+        assert torch.equal(target.teacher.ids[:, 0], alone.teacher.ids[:, 0])
+        torch.testing.assert_close(target.teacher.log_probs, alone.teacher.log_probs, rtol=1e-3, atol=1e-4)

@@ -37,9 +37,9 @@ def good(**changes: Any) -> dict[str, Any]:
     return answer | changes
 
 
-def verdict(answer: dict[str, Any], *, named: bool = False) -> dict[str, Measure]:
+def verdict(answer: dict[str, Any], *, named: bool = False, limits: Check = LIMITS) -> dict[str, Measure]:
     asked = [Asked(g, "direct", f"question {i}", "yes", True) for i, g in enumerate(GROUPS)]
-    return {m.name: m for m in judge(asked, answer, LIMITS, named=lambda _: named)}
+    return {m.name: m for m in judge(asked, answer, limits, named=lambda _: named)}
 
 
 def reasons(measures: dict[str, Measure]) -> dict[str, str]:
@@ -74,6 +74,14 @@ def test_forgetting_is_counted_against_what_the_version_before_had_right() -> No
     assert "«maybe», not «yes»" in reasons(verdict(answer))["kept"]
     del answer["measured"]["previous"]
     assert "kept" not in reasons(verdict(answer))
+
+
+@pytest.mark.parametrize(("least", "refused"), [(0.8, False), (0.85, False), (0.9, True)])
+def test_what_may_be_forgotten_is_rounded_up_to_whole_answers(least: float, refused: bool) -> None:
+    answer = good()
+    for each in answer["measured"]["adapter"][4:6]:  # two of the ten
+        each |= {"right": False, "answer": "maybe"}
+    assert ("kept" in reasons(verdict(answer, limits=Check(kept_min=least)))) is refused
 
 
 @pytest.mark.parametrize(("group", "start"), [("known", 14), ("skills", 64)])

@@ -152,7 +152,7 @@ def learn(
     lorefeed bench learn --world 7 --limit 10
     """
     request = _request(ctx, "learn", definitions, probes, world, model, limit, seed, out)
-    answer = answer_of(request, keep_memory=False)
+    answer = answer_of(request)
     if as_json:
         show_json(answer)
         return

@@ -10,7 +10,6 @@ from typing import Any
 
 from daemon.errors import DaemonError
 from daemon.output import progress_bar
-from daemon.teacher import KEEP_FREED_MEMORY
 
 
 class BenchFailed(DaemonError):
@@ -19,9 +18,9 @@ class BenchFailed(DaemonError):
     hint = "Its own words stand above; run it again and it goes on where it was"
 
 
-def answer_of(request: dict[str, Any], *, keep_memory: bool = True) -> dict[str, Any]:
-    """The answer to one request. `keep_memory` learns as fast as the service does; without it peaks of memory can be told apart."""
-    environment = {**(KEEP_FREED_MEMORY if keep_memory else {}), **os.environ, "TOKENIZERS_PARALLELISM": "false"}
+def answer_of(request: dict[str, Any]) -> dict[str, Any]:
+    """The answer to one request."""
+    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
     with (
         progress_bar(f"bench {request['kind']}") as progress,
         subprocess.Popen(

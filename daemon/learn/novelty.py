@@ -21,7 +21,8 @@ def novelty(base: Base, told: Sequence[Told], plan: ElicitPlan, *, adapter: str 
     """Mean KL in nats a token, by definition id. With an adapter, what it has learnt already counts as known.
 
     Measured on answers to a few questions of the model's own: they hold the facts, where running text is mostly manner (on the embedded model
-    answers tell known from new entities, area under the curve 0.91; running text does not, 0.47). A model without a chat form writes text; where
+    answers tell known from new entities, area under the curve 0.91; running text does not, 0.47; with an adapter loaded 0.84 and 0.43, because an
+    adapter answers more boldly about everything). A model without a chat form writes text; where
     it never names the entity, the definition's own words are taken.
     """
     few = replace(plan, samples=6, turns=2, seed=plan.seed + 7)
