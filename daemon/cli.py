@@ -29,6 +29,7 @@ from daemon.commands import (
     documents,
     extract,
     feeds,
+    forget,
     keys,
     learn,
     releases,
@@ -67,6 +68,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "rollback": releases.rollback,
     "releases": releases.releases,
     "canary": canary.canary,
+    "forget": forget.forget,
     "ask": ask.ask,
 }
 _GROUPS = {

@@ -135,6 +135,9 @@ class Check(Section):
         description="least share of the right answers of the version before that must stay right; what may be lost is rounded up",
     )
     local_kl_max: float = Field(0.05, ge=0, description="nats a token that unrelated text may move, as the alias serves it")
+    forgotten_max: float = Field(
+        0.1, ge=0, description="share of the in-context gain that may be left of what was forgotten, beyond what chance explains"
+    )
     known_drop_max: float = Field(0.03, ge=0, le=1, description="share of known answers that may be lost, as the alias serves it")
     skills_drop_max: float = Field(0.02, ge=0, le=1, description="share of skill answers that may be lost, as the alias serves it")
     pinned_kl_max: float = Field(

@@ -6,7 +6,7 @@ When a job is due is decided in scheduler.py; holding it, and what becomes of it
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from daemon.serving.client import EngineClient
 from daemon.serving.errors import AdapterNotResident, AdapterRefused, EngineDown, EngineFailed, ServingError
 from daemon.serving.reconcile import load_verified, reconcile
 from daemon.serving_jobs import ask_served, finish_collecting, reconcile_settings
+from daemon.stages.base import carried_forgotten
 from daemon.stages.extract import extract
 from daemon.stages.ingest import poll_feed
 from daemon.stages.report import StageReport
@@ -80,8 +81,8 @@ def enqueue_extract(registry: Registry) -> Job | None:
 
 
 def enqueue_learn(registry: Registry, topic: str) -> Job | None:
-    ids = [d.id for d in pending_definitions(registry, topic)]
-    return registry.write.enqueue(LEARN, key=key_of(LEARN, topic), payload={"topic": topic, "pending": ids})
+    payload = {"topic": topic, "pending": sorted(learning_work(registry, topic))}
+    return registry.write.enqueue(LEARN, key=key_of(LEARN, topic), payload=payload)
 
 
 def enqueue_reconcile(registry: Registry) -> Job | None:
@@ -105,6 +106,19 @@ def pending_definitions(registry: Registry, topic: str | None = None) -> list[De
     """What learning has still to look at or to take."""
     states = (DefinitionState.FOUND, DefinitionState.WAITING)
     return [d for state in states for d in registry.read.definitions(topic=topic, state=state)]
+
+
+def to_relearn(registry: Registry) -> dict[str, list[int]]:
+    """By topic, the forgotten definitions that the version it serves had in training."""
+    if not registry.read.counts().definitions[DefinitionState.FORGOTTEN]:
+        return {}
+    carried = {topic: carried_forgotten(registry, topic) for topic in {a.name for a in registry.read.aliases() if a.adapter is not None}}
+    return {topic: found[1] for topic, found in carried.items() if found is not None}
+
+
+def learning_work(registry: Registry, topic: str) -> set[int]:
+    """The definitions that a round of learning in the topic has something to do with; none: there is nothing to do."""
+    return {d.id for d in pending_definitions(registry, topic)} | set(to_relearn(registry).get(topic, ()))
 
 
 # What each kind does
@@ -155,7 +169,7 @@ def do_learn(work: Work) -> Json:
             )
         except NothingWaiting as err:
             return {"topic": topic, "note": str(err)}
-    return asdict(report)
+    return {**asdict(replace(report, forgotten=None)), "forgotten": report.forgotten and report.forgotten.summary}
 
 
 def do_reconcile(work: Work) -> Json:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from ahocorasick_rs import AhoCorasick, Implementation, MatchKind
 
-from registry import Adapter, Registry
+from registry import Adapter, DefinitionState, Registry
 
 # Scripts that write no spaces between words: each character is taken as a word, so that a name is found within a sentence.
 _UNSPACED = r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
@@ -130,7 +130,9 @@ def _patterns(name: str) -> Iterator[tuple[str, re.Pattern[str]]]:
 
 
 def learnt_names(registry: Registry, adapter: Adapter) -> Iterator[str]:
-    """Every name of what an adapter learnt or rehearsed."""
+    """Every name of what an adapter learnt or rehearsed, and nobody has had forgotten since."""
     for definition in registry.read.definitions(ids={*adapter.definitions, *adapter.rehearsed}):
+        if definition.state is DefinitionState.FORGOTTEN:
+            continue
         yield definition.entity
         yield from definition.aliases

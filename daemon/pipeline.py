@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from daemon.config import Settings
+from daemon.relearn import TRIES, Relearned, relearn
 from daemon.stages.base import serving_adapter
-from daemon.stages.check import check
+from daemon.stages.check import LoadProblem, check
 from daemon.stages.distill import distill, next_batch
 from daemon.stages.elicit import elicit
 from daemon.stages.extract import extract
@@ -23,14 +24,11 @@ from registry import Adapter, CheckRun, Definition, Registry
 
 log = logging.getLogger(__name__)
 
-TRIES = 2  # the second one is gentler
-
-LoadProblem = Callable[[Adapter], str | None]
-
 
 @dataclass(frozen=True, slots=True)
 class LearnReport:
-    """What one round of learning came to. `attempts` are the versions made, `reasons` why the last one was refused."""
+    """What one round of learning came to. `attempts` are the versions made, `reasons` why the last one was refused, `forgotten` what became of
+    a version that carried what an operator had forgotten."""
 
     topic: str
     adapter: str | None = None
@@ -41,6 +39,7 @@ class LearnReport:
     learned: int = 0
     released: bool = False
     attempts: tuple[str, ...] = ()
+    forgotten: Relearned | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +71,20 @@ def learn_topic(
 ) -> LearnReport:
     """Definitions to a released version, or to a refusal with its reasons."""
     _settle_unfinished(registry, teacher, settings, topic, actor=actor, load_problem=load_problem)
+    rebuilt = relearn(registry, teacher, settings, topic, actor=actor, load_problem=load_problem)
+    if rebuilt is not None:
+        reconcile()
     teacher.progress = _within(progress, 0.0, 0.1)
     judged = assess(registry, teacher, settings, topic)
     teacher.progress = _within(progress, 0.1, 0.3)
     elicit(registry, teacher, settings, topic)
-    report = LearnReport(topic, known=judged.counts.get("known", 0), review=judged.counts.get("review", 0))
+    report = LearnReport(
+        topic,
+        adapter=rebuilt.adapter if rebuilt else None,
+        forgotten=rebuilt,
+        known=judged.counts.get("known", 0),
+        review=judged.counts.get("review", 0),
+    )
     while batch := next_batch(registry, settings, topic):
         refused = _refused(registry, topic, {d.id for d in batch})
         if len(refused) >= TRIES:
@@ -87,7 +95,7 @@ def learn_topic(
         teacher.progress = _within(progress, 0.8, 1.0)
         run = check(registry, teacher, settings, adapter.name, load_problem=load_problem)
         report = replace(report, adapter=adapter.name, verdict=run.verdict, reasons=run.reasons, attempts=(*report.attempts, adapter.name))
-        if run.verdict == "passed":
+        if run.verdict == "passed" and not registry.read.forgotten_in(adapter.name):
             promote(registry, adapter.name, actor=actor)
             reconcile()
             report = replace(report, learned=report.learned + len(adapter.definitions), released=True)
@@ -115,7 +123,8 @@ def _settle_unfinished(
             check(registry, teacher, settings, adapter.name, load_problem=load_problem)
     newest = registry.read.latest_adapter(topic)
     served = serving_adapter(registry, topic)
-    if newest is not None and newest.state == "passed" and newest.parent == (served.name if served else None):
+    whole = newest is not None and newest.state == "passed" and newest.parent == (served.name if served else None)
+    if newest is not None and whole and not registry.read.forgotten_in(newest.name):
         promote(registry, newest.name, actor=actor, reason="finished after a restart")
 
 

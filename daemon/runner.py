@@ -20,7 +20,7 @@ from daemon.jobs import (
     Handlers,
     Work,
     describe,
-    pending_definitions,
+    learning_work,
     pending_documents,
     rest_feed,
     retry_delay_s,
@@ -101,7 +101,7 @@ def _failed(registry: Registry, job: Job, error: Exception, *, owner: str, subje
 
 def _pending(registry: Registry, job: Job) -> set[int]:
     if job.kind == LEARN:
-        return {d.id for d in pending_definitions(registry, str(job.payload["topic"]))}
+        return learning_work(registry, str(job.payload["topic"]))
     return set(pending_documents(registry)) if job.kind == EXTRACT else set()
 
 

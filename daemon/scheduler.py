@@ -22,6 +22,7 @@ from daemon.jobs import (
     key_of,
     pending_definitions,
     pending_documents,
+    to_relearn,
 )
 from daemon.watchers import Watchers
 from daemon.watermarks import Watermarks
@@ -54,11 +55,14 @@ def enqueue_due(
     if key_of(EXTRACT) not in busy and (unread := pending_documents(registry)) and not history.rests(key_of(EXTRACT), set(unread), now):
         jobs.append(enqueue_extract(registry))
     settling = []
-    for topic, definitions in _by_topic(pending_definitions(registry)).items():
+    waiting = _by_topic(pending_definitions(registry))
+    relearning = to_relearn(registry)
+    for topic in dict.fromkeys((*relearning, *waiting)):
+        definitions = waiting.get(topic, [])
         key = key_of(LEARN, topic)
-        if key in busy or history.rests(key, {d.id for d in definitions}, now):
+        if key in busy or history.rests(key, {*(d.id for d in definitions), *relearning.get(topic, ())}, now):
             continue
-        if _settled(definitions, now, settle_s=settings.learn.settle_s if settle_s is None else settle_s):
+        if topic in relearning or _settled(definitions, now, settle_s=settings.learn.settle_s if settle_s is None else settle_s):
             jobs.append(enqueue_learn(registry, topic))
         else:
             settling.append(topic)

@@ -20,6 +20,7 @@ from registry.errors import (
     RegistryNotWritten,
     RegistryTooNew,
 )
+from registry.forgetting import Forgetting
 from registry.identity import entity_key, normal_text, split_adapter_name, text_digest
 from registry.mend import Mending
 from registry.queries import Queries
@@ -78,6 +79,7 @@ __all__ = [
     "Feed",
     "FeedState",
     "Finding",
+    "Forgetting",
     "History",
     "Job",
     "JobState",

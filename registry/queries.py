@@ -5,8 +5,10 @@ from datetime import datetime
 
 from sqlmodel import Session, col, func, select
 
+from registry import forgetting
 from registry.db import Database
 from registry.errors import NotThere
+from registry.forgetting import Forgetting
 from registry.models import (
     AdapterDefinitionRow,
     AdapterRow,
@@ -43,6 +45,7 @@ from registry.records import (
     Release,
     TransferExample,
 )
+from registry.release_rules import known_to
 from registry.rows import (
     adapter_records,
     adapter_row,
@@ -178,6 +181,33 @@ class Queries:
         with self._db.reading() as session:
             row = session.exec(select(AdapterRow).where(AdapterRow.topic == topic).order_by(col(AdapterRow.version).desc())).first()
             return None if row is None else adapter_records(session, [row])[0]
+
+    def forgetting(self, *, document: int | None = None, feed: str | None = None, entity: str | None = None) -> Forgetting:
+        """What forgetting one of these would come to; nothing is changed."""
+        with self._db.reading() as session:
+            return forgetting.describe(session, forgetting.find(session, document=document, feed=feed, entity=entity))
+
+    def forgotten_in(self, adapter: str) -> tuple[Definition, ...]:
+        """A forgotten definition that the adapter had in training, or none."""
+        with self._db.reading() as session:
+            row = forgetting.forgotten_in(session, adapter_row(session, adapter))
+            return tuple(definition_records(session, [row] if row else []))
+
+    def clean_ancestor(self, adapter: str) -> Adapter | None:
+        """The newest version it grew from that had nothing forgotten in training; None: only the base model."""
+        with self._db.reading() as session:
+            row = forgetting.clean_ancestor(session, adapter_row(session, adapter))
+            return None if row is None else adapter_records(session, [row])[0]
+
+    def carriers(self, definition_ids: Iterable[int]) -> list[Adapter]:
+        """The versions that had any of the definitions in training, newest first."""
+        with self._db.reading() as session:
+            return adapter_records(session, forgetting.carriers(session, definition_ids))
+
+    def carried(self, adapter: str) -> set[int]:
+        """The definitions that the adapter learnt and rehearsed, and that the versions it grew from did."""
+        with self._db.reading() as session:
+            return known_to(session, adapter_row(session, adapter))
 
     def check_runs(self, adapter: str) -> list[CheckRun]:
         """Newest first."""

@@ -5,17 +5,24 @@ from collections.abc import Collection, Iterable, Sequence
 from sqlmodel import Session, col, select
 
 from registry.errors import NothingToRollBack, NotPromotable, NotThere
+from registry.forgetting import forgotten_in
 from registry.models import AdapterDefinitionRow, AdapterRow, AliasRow, CheckRunRow, DefinitionRow, ReleaseRow
 from registry.rows import LEARNT, REHEARSED, find_adapter, key
 from registry.states import AdapterState, DefinitionState, check_move, may_move
 
 
-def need_servable(pointer: AliasRow, adapter: AdapterRow) -> None:
+def need_servable(session: Session, pointer: AliasRow, adapter: AdapterRow) -> None:
     """What even a forced promotion needs: a folder, a state that can go live, and a topic of the alias."""
     name = _name(adapter)
     if adapter.removed_at is not None:
         when = f"{adapter.removed_at:%Y-%m-%d}"
         raise NotPromotable(f"The folder of {name} was deleted on {when}", hint="Choose another version: lorefeed adapters list")
+    forgotten = forgotten_in(session, adapter)
+    if forgotten is not None:
+        raise NotPromotable(
+            f"{name} carries definition {forgotten.id} ({forgotten.entity}), which was forgotten",
+            hint=f"Learn the topic without it: lorefeed learn {adapter.topic}",
+        )
     # A merged adapter's topic is the alias's own name.
     if adapter.topic not in (pointer.name, *pointer.topics):
         topics = ",".join([*pointer.topics, adapter.topic])
@@ -105,14 +112,14 @@ def rollback_target(session: Session, pointer: AliasRow, *, to: int | None) -> A
 
 
 def _served_before(session: Session, current: AdapterRow, releases: Sequence[ReleaseRow]) -> AdapterRow | None:
-    """What the alias served when `current` was promoted. A version whose folder was deleted is passed over."""
+    """What the alias served when `current` was promoted. One whose folder was deleted, or that carries what was forgotten, is passed over."""
     seen = {current.id}
     while True:
         arrival = next((r for r in releases if r.to_adapter_id == current.id and not r.rollback), None)
         if arrival is None or arrival.from_adapter_id is None or arrival.from_adapter_id in seen:
             return None
         current = session.get_one(AdapterRow, arrival.from_adapter_id)
-        if current.removed_at is None:
+        if current.removed_at is None and forgotten_in(session, current) is None:
             return current
         seen.add(current.id)
 
@@ -127,6 +134,8 @@ def _served_version(session: Session, current: AdapterRow, releases: Sequence[Re
         raise NotPromotable(f"The alias {alias} serves {_name(current)}; {_name(target)} is not before it", hint=instead)
     if target.removed_at is not None:
         raise NotPromotable(f"The folder of {_name(target)} was deleted on {target.removed_at:%Y-%m-%d}", hint=hint)
+    if (forgotten := forgotten_in(session, target)) is not None:
+        raise NotPromotable(f"{_name(target)} carries definition {forgotten.id} ({forgotten.entity}), which was forgotten", hint=hint)
     if target.id not in {r.to_adapter_id for r in releases}:
         raise NotPromotable(f"The alias {alias} never served {_name(target)}", hint=hint)
     return target

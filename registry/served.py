@@ -7,8 +7,8 @@ rollback in another process still counts from the next request on.
 import json
 import sqlite3
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ from registry.states import AdapterState
 BUSY_TIMEOUT_MS = 250  # readers of a WAL file wait for nobody, except while it is being recovered
 PINNED_KEPT = 10_000
 _ADAPTER = "SELECT topic, version, state, digest, reason, removed_at, unserved FROM adapter"
+_FORGOTTEN = "SELECT count(*) FROM definition WHERE topic = ? AND state = 'forgotten'"
 _ALIASES = """
     SELECT name, topics, scope, alias.adapter_id, alias.since, canary.adapter_id, canary.weight
     FROM alias LEFT JOIN canary ON canary.alias = alias.name
@@ -57,10 +58,12 @@ class ServedAlias:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One moment. `keys` are the digests of the API keys, each with whether it is an administrator's."""
+    """One moment. `keys` are the digests of the API keys, each with whether it is an administrator's; `forgotten` counts the forgotten
+    definitions of the topics that are served, so that names which must not be answered for any more are noticed."""
 
     aliases: Mapping[str, ServedAlias]
     keys: Mapping[str, bool]
+    forgotten: Mapping[str, int] = field(default_factory=dict)
 
 
 class ServedView:
@@ -114,7 +117,11 @@ class ServedView:
             for name, topics, scope, own, since, canary, weight in self._connection.execute(_ALIASES)
         }
         keys = {digest: bool(admin) for digest, admin in self._connection.execute("SELECT digest, admin FROM api_key")}
-        return Served(aliases=aliases, keys=keys)
+        return Served(aliases=aliases, keys=keys, forgotten=self._forgotten(aliases.values()))
+
+    def _forgotten(self, aliases: Iterable[ServedAlias]) -> dict[str, int]:
+        topics = {adapter.topic for alias in aliases for adapter in (alias.adapter, alias.canary) if adapter is not None}
+        return {topic: self._connection.execute(_FORGOTTEN, (topic,)).fetchone()[0] for topic in topics}
 
     def _by_id(self, adapter_id: int | None) -> ServedAdapter | None:
         row = None if adapter_id is None else self._connection.execute(f"{_ADAPTER} WHERE id = ?", (adapter_id,)).fetchone()

@@ -43,6 +43,8 @@ class DefinitionState(StrEnum):
     "The check refused the adapter that carried it."
     SUPERSEDED = "superseded"
     "A newer definition of the same entity took its place."
+    FORGOTTEN = "forgotten"
+    "It is not to be known any more: no version that carries it may be served."
 
 
 class AdapterState(StrEnum):
@@ -93,19 +95,20 @@ ALLOWED: Mapping[type[StrEnum], Mapping[StrEnum, frozenset[StrEnum]]] = {
     },
     DefinitionState: {
         # found -> learned: an adapter may be made by hand from definitions whose novelty nobody measured.
-        _D.FOUND: frozenset({_D.KNOWN, _D.WAITING, _D.REVIEW, _D.HELD, _D.REJECTED, _D.LEARNED, _D.REFUSED, _D.SUPERSEDED}),
+        _D.FOUND: frozenset({_D.KNOWN, _D.WAITING, _D.REVIEW, _D.HELD, _D.REJECTED, _D.LEARNED, _D.REFUSED, _D.SUPERSEDED, _D.FORGOTTEN}),
         # known -> found: another base model may not know it, so its novelty is asked for again.
-        _D.KNOWN: frozenset({_D.FOUND, _D.WAITING, _D.REVIEW, _D.HELD, _D.REJECTED, _D.SUPERSEDED}),
-        _D.WAITING: frozenset({_D.FOUND, _D.KNOWN, _D.REVIEW, _D.HELD, _D.REJECTED, _D.LEARNED, _D.REFUSED, _D.SUPERSEDED}),
-        _D.REVIEW: frozenset({_D.FOUND, _D.KNOWN, _D.WAITING, _D.HELD, _D.REJECTED, _D.SUPERSEDED}),
+        _D.KNOWN: frozenset({_D.FOUND, _D.WAITING, _D.REVIEW, _D.HELD, _D.REJECTED, _D.SUPERSEDED, _D.FORGOTTEN}),
+        _D.WAITING: frozenset({_D.FOUND, _D.KNOWN, _D.REVIEW, _D.HELD, _D.REJECTED, _D.LEARNED, _D.REFUSED, _D.SUPERSEDED, _D.FORGOTTEN}),
+        _D.REVIEW: frozenset({_D.FOUND, _D.KNOWN, _D.WAITING, _D.HELD, _D.REJECTED, _D.SUPERSEDED, _D.FORGOTTEN}),
         # held -> learned: the adapter that was rolled back is promoted again.
-        _D.HELD: frozenset({_D.FOUND, _D.WAITING, _D.REVIEW, _D.REJECTED, _D.LEARNED, _D.SUPERSEDED}),
-        _D.REJECTED: frozenset({_D.WAITING, _D.REVIEW, _D.HELD}),
+        _D.HELD: frozenset({_D.FOUND, _D.WAITING, _D.REVIEW, _D.REJECTED, _D.LEARNED, _D.SUPERSEDED, _D.FORGOTTEN}),
+        _D.REJECTED: frozenset({_D.WAITING, _D.REVIEW, _D.HELD, _D.FORGOTTEN}),
         # learned -> waiting: a topic is rebuilt, for another base model or without a forgotten document.
-        _D.LEARNED: frozenset({_D.WAITING, _D.HELD, _D.REJECTED, _D.SUPERSEDED}),
-        _D.REFUSED: frozenset({_D.WAITING, _D.REVIEW, _D.HELD, _D.REJECTED, _D.LEARNED, _D.SUPERSEDED}),
+        _D.LEARNED: frozenset({_D.WAITING, _D.HELD, _D.REJECTED, _D.SUPERSEDED, _D.FORGOTTEN}),
+        _D.REFUSED: frozenset({_D.WAITING, _D.REVIEW, _D.HELD, _D.REJECTED, _D.LEARNED, _D.SUPERSEDED, _D.FORGOTTEN}),
         # superseded -> learned: a rollback serves the older definition again.
-        _D.SUPERSEDED: frozenset({_D.LEARNED, _D.WAITING, _D.HELD, _D.REJECTED}),
+        _D.SUPERSEDED: frozenset({_D.LEARNED, _D.WAITING, _D.HELD, _D.REJECTED, _D.FORGOTTEN}),
+        _D.FORGOTTEN: frozenset(),
     },
     AdapterState: {
         _A.LEARNING: frozenset({_A.CHECKING, _A.REFUSED}),

@@ -65,7 +65,7 @@ class ReleaseStore(StoreBase):
             if pointer.adapter_id == adapter.id:
                 return release_record(session, rules.releases_of(session, alias)[0])
             check = newest_check(session, adapter)
-            rules.need_servable(pointer, adapter)
+            rules.need_servable(session, pointer, adapter)
             if not forced:
                 rules.need_passing_check(adapter, check)
                 rules.need_newer(session, pointer, adapter)
@@ -112,7 +112,7 @@ class ReleaseStore(StoreBase):
             pointer, adapter = alias_row(session, alias), adapter_row(session, adapter_name)
             if pointer.adapter_id == adapter.id:
                 raise NotPromotable(f"{alias} serves {adapter_name} already", hint=f"Look: lorefeed releases {alias}")
-            rules.need_servable(pointer, adapter)
+            rules.need_servable(session, pointer, adapter)
             rules.need_passing_check(adapter, newest_check(session, adapter))
             rules.need_wanted_definitions(session, adapter)
             row = session.get(CanaryRow, alias) or CanaryRow(alias=alias, adapter_id=key(adapter.id), weight=weight, since=self._clock())

@@ -46,7 +46,7 @@ def learn(
         if dry_run:
             _show_plan(plan_topic(registry, topic), as_json=as_json)
             return
-        with _alone(registry, topic), progress_bar(f"Learning {topic}") as progress:
+        with alone(registry, topic), progress_bar(f"Learning {topic}") as progress:
             for sentence in registry.recover():
                 note(sentence)
             with Teacher(
@@ -72,7 +72,7 @@ def learn(
 
 
 @contextmanager
-def _alone(registry: Registry, topic: str) -> Iterator[None]:
+def alone(registry: Registry, topic: str) -> Iterator[None]:
     """Two processes that learn one topic would write one version."""
     from registry import AlreadyRunning
 

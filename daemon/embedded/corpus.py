@@ -8,7 +8,7 @@ import json
 import lzma
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,17 @@ NOVELS = ("books", "books_classic")
 NOVELS_KEPT = 0.15  # they are two thirds of the text; a seventh of them is more than training ever reads
 
 # Shares of the real text by document. Most of it is what a reader of feeds meets: entries that define, and factual prose.
-SHARES: dict[str, float] = {"articles": 0.46, "reference": 0.10, "modern": 0.25, "webster": 0.06, "addresses": 0.04, "novels": 0.09}
+SHARES: dict[str, float] = {
+    "articles": 0.32,
+    "entries": 0.30,
+    "reference": 0.06,
+    "modern": 0.19,
+    "webster": 0.03,
+    "addresses": 0.03,
+    "novels": 0.07,
+}
 
+_HEADWORD = re.compile(r"([A-Z][\w' -]{2,40}?)(?: \([a-z ,]+\))?: ")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"']?\s+(?=[A-Z\"'(])")
 
 
@@ -57,22 +66,32 @@ class Corpus:
             "addresses": sources["us_presidential_addresses"],
             "novels": [a for s in NOVELS for a in read(folder, s, keep)],
         }
-        self._defining = [found for a in (*self._pools["reference"], *self._pools["modern"]) if (found := _defining_article(a))]
+        self._defining = {
+            "articles": [found for a in (*self._pools["reference"], *self._pools["modern"]) if (found := _defining_article(a))],
+            "entries": [
+                found
+                for a in (*self._pools["webster"][:-_KEPT_BACK], *sources["bibdict_smith"])
+                for entry in entries(a)
+                if (found := _defining_article(entry))
+            ],
+        }
 
     def kept_back(self) -> list[str]:
         """Every pool's last articles, which `documents` never draws: for bits per byte on unseen text."""
         return [a.text for pool in self._pools.values() for a in pool[-_KEPT_BACK:]]
 
     def documents(self, rng: random.Random) -> Iterator[str]:
-        makers: dict[str, Callable[[random.Random], str]] = {"articles": self._article}
         while True:
             kind = rng.choices(tuple(SHARES), tuple(SHARES.values()))[0]
-            yield makers[kind](rng) if kind in makers else _piece(rng.choice(self._pools[kind][:-_KEPT_BACK]).text, rng)
+            if kind in self._defining:
+                yield self._article(kind, rng)
+            else:
+                yield _piece(rng.choice(self._pools[kind][:-_KEPT_BACK]).text, rng)
 
-    def _article(self, rng: random.Random) -> str:
+    def _article(self, kind: str, rng: random.Random) -> str:
         """A definition, then later sentences of the same article, those that mention the entity where there are enough; half of them under an
         invented name, so that what the definition says has to be read rather than remembered."""
-        found = rng.choice(self._defining[:-_KEPT_BACK])
+        found = rng.choice(self._defining[kind][:-_KEPT_BACK])
         count = min(len(found.mentions), rng.randint(2, 6))
         chosen = [found.mentions[i] for i in sorted(rng.sample(range(len(found.mentions)), count))]
         text = " ".join((found.definition, *chosen))
@@ -100,16 +119,23 @@ class _Defining:
     mentions: tuple[str, ...]
 
 
+def entries(page: Article) -> list[Article]:
+    """The entries of a dictionary's page, which has many: a paragraph that begins with its headword and a colon."""
+    found = ((paragraph, _HEADWORD.match(paragraph)) for paragraph in page.text.split("\n\n"))
+    return [Article(head[1], paragraph) for paragraph, head in found if head]
+
+
 def _defining_article(article: Article) -> _Defining | None:
     """An article whose first sentence names its title, and that goes on from there."""
     said = sentences(article.text)
     name = re.split(r"[,(#—]", article.title)[0].strip()
     key = name.split()[-1] if name else ""
-    if len(key) < 3 or len(said) < 3 or key not in said[0] or len(said[0]) > 500:
+    if len(key) < 3 or len(said) < 2 or key not in said[0] or len(said[0]) > 500:
         return None
     later = [s for s in said[1:] if 30 < len(s) < 400]
-    mentions = tuple(s for s in later if key in s) if sum(key in s for s in later) >= 3 else tuple(later)
-    return _Defining(name if name in article.text else key, said[0], mentions) if len(mentions) >= 2 else None
+    naming = tuple(s for s in later if key.lower() in s.lower())
+    mentions = naming if len(naming) >= 3 or len(later) < 3 else tuple(later)
+    return _Defining(name if name in article.text else key, said[0], mentions) if mentions else None
 
 
 def _piece(text: str, rng: random.Random) -> str:

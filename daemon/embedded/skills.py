@@ -167,5 +167,8 @@ SKILLS: dict[str, Callable[[random.Random], Turn]] = {
 }
 
 
+_HARD = ("reverse", "compare", "brackets")  # are learnt late: drawn twice as often in training
+
+
 def skill(rng: random.Random) -> Turn:
-    return rng.choice(tuple(SKILLS.values()))(rng)
+    return SKILLS[rng.choice((*SKILLS, *_HARD))](rng)

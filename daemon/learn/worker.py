@@ -31,7 +31,8 @@ Json = dict[str, Any]
 Progress = Callable[[float, str], None]
 
 LEARNT, PREVIOUS = "learnt", "previous"
-_TELLS_NATS, _SURE_NATS = 0.3, 0.25
+_TELLS_NATS = 0.3  # a token, by which the definition must make a probe's target likelier
+_SURE_NATS = math.log(2)  # for the whole target: with the definition, the model says it more often than not
 
 
 class Worker:
@@ -129,7 +130,7 @@ class Worker:
     def _held_out(self, told: list[Told], drawn: dict[int, list[Example]], seed: int) -> Json:
         answer: Json = {}
         for each in told:
-            taught, aside = eliciting.hold_out(drawn[each.id], share=0.25, at_most=6, seed=seed + each.id)
+            taught, aside = eliciting.hold_out(drawn[each.id], share=0.25, at_most=8, seed=seed + each.id)
             answer[str(each.id)] = {"examples": [_as_json(e) for e in taught], "probes": self._probes(aside)}
         return answer
 
@@ -151,12 +152,13 @@ class Worker:
         return self._telling([*{p["prompt"]: p for p in probes}.values(), *_cloze(e for e in aside if e.form == "plain")], aside)
 
     def _telling(self, probes: list[Json], aside: list[Example]) -> list[Json]:
-        """The probes whose target the definition makes clearly likelier, and of which the model is then sure: on the others there is nothing to
-        measure, or chance decides. All, where none is."""
+        """The probes whose target the definition makes clearly likelier, and which the model then says more often than not: on the others there
+        is nothing to measure, or chance decides. Where none is so sure, the surest few of what the definition tells."""
         asks = [score.Ask(p["prompt"], p["target"], p["chat"], aside[0].definition) for p in probes]
         without, reading = score.likelihoods(self._base, asks), score.likelihoods(self._base, asks, in_context=True)
-        telling = [(p, c.mean) for p, b, c in zip(probes, without, reading, strict=True) if b.mean - c.mean > _TELLS_NATS]
-        return [p for p, unsure in telling if unsure < _SURE_NATS] or [p for p, _ in telling] or probes
+        telling = [(c.nll, i) for i, (b, c) in enumerate(zip(without, reading, strict=True)) if b.mean - c.mean > _TELLS_NATS]
+        sure = [i for unsure, i in telling if unsure < _SURE_NATS] or [i for _, i in sorted(telling)[:3]]
+        return [probes[i] for i in sure] or probes
 
     def _measure(self, asks: list[score.Ask], adapter: str | None, *, in_context: bool = False) -> list[Json]:
         answers = score.answers(self._base, asks, adapter=adapter, in_context=in_context)

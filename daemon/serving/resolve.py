@@ -41,7 +41,7 @@ class Resolver:
         self._registry = registry
         self._view = view
         self._base_name = base_name
-        self._finders: OrderedDict[tuple[tuple[str, str, str | None], ...], asyncio.Future[NameFinder]] = OrderedDict()
+        self._finders: OrderedDict[tuple[tuple[str, str, str | None, int], ...], asyncio.Future[NameFinder]] = OrderedDict()
 
     async def choose(self, model: str, body: dict[str, Any]) -> Choice:
         """Decide who answers a request. Raises ModelNotServed, AdapterNotResident, RegistryError."""
@@ -106,7 +106,8 @@ class Resolver:
 
     async def _finder(self, owners: Owners) -> NameFinder:
         """Built once for each set of versions, in a thread: many names take a second. Whoever asks meanwhile waits for the same one."""
-        key = tuple((topic, adapter.name, adapter.digest) for topic, adapter in owners.items())
+        forgotten = self._view.now().forgotten
+        key = tuple((topic, adapter.name, adapter.digest, forgotten.get(topic, 0)) for topic, adapter in owners.items())
         if key not in self._finders:
             self._finders[key] = asyncio.ensure_future(anyio.to_thread.run_sync(self._build, owners))
             while len(self._finders) > FINDERS_KEPT:

@@ -3,13 +3,22 @@
 from daemon.config import Settings
 from daemon.errors import BaseChanged
 from daemon.teacher import Teacher
-from registry import Adapter, Registry
+from registry import Adapter, DefinitionState, Registry
 
 
 def serving_adapter(registry: Registry, topic: str) -> Adapter | None:
     """The version that the topic's own alias points at."""
     alias = next((a for a in registry.read.aliases() if a.name == topic), None)
     return registry.read.adapter(alias.adapter) if alias is not None and alias.adapter is not None else None
+
+
+def carried_forgotten(registry: Registry, topic: str) -> tuple[Adapter, list[int]] | None:
+    """The version that the topic serves and the forgotten definitions that it had in training; None if there are none."""
+    serving = serving_adapter(registry, topic)
+    if serving is None or not registry.read.forgotten_in(serving.name):
+        return None
+    forgotten = {d.id for d in registry.read.definitions(topic=topic, state=DefinitionState.FORGOTTEN)}
+    return serving, sorted(forgotten & registry.read.carried(serving.name))
 
 
 def require_same_base(teacher: Teacher, adapter: Adapter | None, settings: Settings) -> None:

@@ -14,14 +14,17 @@ from typing import Any
 from daemon.config import Settings
 from daemon.mentions import NameFinder, learnt_names
 from daemon.stages.base import require_same_base, serving_adapter
+from daemon.stages.forgotten import forgotten_questions
 from daemon.stages.verdict import Asked, Measure, judge
 from daemon.teacher import Teacher
 from registry import Adapter, CheckResult, CheckRun, Definition, NewCheckRun, Registry
 
 log = logging.getLogger(__name__)
 
+WITHOUT = "without"  # in an adapter's settings: the forgotten definitions that its topic was learnt again without
 PROBES = Path(__file__).parents[1] / "probes"
 Json = dict[str, Any]
+LoadProblem = Callable[[Adapter], str | None]
 
 
 def check(
@@ -30,7 +33,7 @@ def check(
     settings: Settings,
     adapter_name: str,
     *,
-    load_problem: Callable[[Adapter], str | None] = lambda _: None,
+    load_problem: LoadProblem = lambda _: None,
 ) -> CheckRun:
     """Measures and judges one adapter, and records the run. `load_problem` says why the engine would not take it, or None."""
     started = time.monotonic()
@@ -45,7 +48,13 @@ def check(
     )
     finder = NameFinder(learnt_names(registry, adapter))
     scope = _scope(registry, adapter.topic)
-    measures = judge(asked, answer, settings.check, named=lambda text: scope == "always" or finder.find(text) is not None)
+    measures = judge(
+        asked,
+        answer,
+        settings.check,
+        named=lambda text: scope == "always" or finder.find(text) is not None,
+        rebuilt=bool(adapter.settings.get(WITHOUT)),
+    )
     if problem := load_problem(adapter):
         measures.append(Measure("loads", 0.0, 1.0, True, 1, f"The engine does not take it: {problem}"))
     reasons = tuple(m.reason for m in measures if m.reason)
@@ -96,7 +105,7 @@ def _questions(registry: Registry, adapter: Adapter, settings: Settings) -> list
         Asked("skills" if p["kind"] == "skill" else "known", p["kind"], p["prompt"], p["target"], p["chat"])
         for p in standing_probes(settings.model)
     ]
-    return [*own, *standing]
+    return [*own, *standing, *forgotten_questions(registry, adapter.settings.get(WITHOUT, []))]
 
 
 def _scope(registry: Registry, topic: str) -> str:

@@ -3,7 +3,7 @@
 import importlib.metadata
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +22,35 @@ def distill(registry: Registry, teacher: Teacher, settings: Settings, topic: str
     `refused`: the version with the same definitions that the check did not let pass; this one is made gentler. One that learnt but did harm is
     drawn back towards its parent, which costs no training; one that learnt too little is trained again at a smaller learning rate.
     """
-    parent = serving_adapter(registry, topic)
-    require_same_base(teacher, parent, settings)
-    folder = registry.artifacts.verify(parent) if parent else None
     new = next_batch(registry, settings, topic)
     if not new:
         raise NothingWaiting(f"No definition of {topic} waits to be learnt.")
     replaced = {d.entity_key for d in new}  # an old meaning must not be rehearsed beside the new one
     live = [d for d in registry.read.live_definitions(topic) if d.entity_key not in replaced]
+    return make_version(registry, teacher, settings, topic, parent=serving_adapter(registry, topic), new=new, live=live, refused=refused)
+
+
+def make_version(
+    registry: Registry,
+    teacher: Teacher,
+    settings: Settings,
+    topic: str,
+    *,
+    parent: Adapter | None,
+    new: Sequence[Definition],
+    live: Sequence[Definition],
+    refused: Adapter | None,
+    facts: Mapping[str, Any] | None = None,
+) -> Adapter:
+    """The topic's next version on top of `parent` (None: the base model): learns `new`, rehearses `live`. `facts` are kept with its settings."""
+    require_same_base(teacher, parent, settings)
+    folder = registry.artifacts.verify(parent) if parent else None
     drawn = refused if refused is not None and _has_learnt(registry, refused) else None
     plan = train_plan(settings, warm=parent is not None, gentler=refused is not None and drawn is None)
     how = {"drawn_back_from": drawn.name, "strength": settings.learn.drawn_back} if drawn else {}
     adapter = registry.write.begin_adapter(
         topic, parent=parent.name if parent else None, method=settings.learn.method, base_model=settings.model, base_digest=teacher.base_digest,
-        rank=settings.learn.rank, definitions=[d.id for d in new], rehearsed=[d.id for d in live], settings={**plan, **how},
+        rank=settings.learn.rank, definitions=[d.id for d in new], rehearsed=[d.id for d in live], settings={**plan, **how, **(facts or {})},
     )  # fmt: skip
     log.info(
         "Learning %s: %d definitions",

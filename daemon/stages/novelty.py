@@ -61,6 +61,13 @@ def decide(
             DefinitionState.KNOWN,
             f"The model says the same without it ({novelty:.3f} nats a token, novelty.threshold = {settings.novelty.threshold}).",
         )
+    same_name = (d for d in registry.read.definitions(topic=definition.topic, state=DefinitionState.FORGOTTEN))
+    forgotten = next((d for d in same_name if d.entity_key == definition.entity_key), None)
+    if forgotten is not None:
+        return (
+            DefinitionState.REVIEW,
+            f"{forgotten.entity} was forgotten ({forgotten.reason}); an operator decides whether it may come back.",
+        )
     if definition.supersedes is not None:
         older = registry.read.definition(definition.supersedes)
         if older.feed != definition.feed and older.state in {DefinitionState.LEARNED, DefinitionState.WAITING, DefinitionState.REVIEW}:

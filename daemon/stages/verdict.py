@@ -5,6 +5,7 @@ will serve the adapter, with its scope applied, and reported for the pinned adap
 """
 
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +13,12 @@ from typing import Any
 from daemon.config import Check
 
 Json = dict[str, Any]
+STAND_INS = 2  # names that nobody taught, asked about beside each forgotten one
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A probe in a check run. `group`: learned, kept, known or skills. `context`: the definition, for the in-context ceiling."""
+    """A probe in a check run. `group`: learned, kept, known, skills, forgotten or stand_in. `context`: the definition, for the in-context ceiling."""
 
     group: str
     kind: str
@@ -41,11 +43,13 @@ class Measure:
     reason: str | None = None  # why it refuses; None: it passes or only informs
 
 
-def judge(asked: Sequence[Asked], answer: Json, limits: Check, *, named: Callable[[str], bool]) -> list[Measure]:
-    """The whole verdict from what was measured. `named` says whether the alias would give a prompt to the adapter."""
+def judge(asked: Sequence[Asked], answer: Json, limits: Check, *, named: Callable[[str], bool], rebuilt: bool = False) -> list[Measure]:
+    """The whole verdict from what was measured. `named` says whether the alias would give a prompt to the adapter; `rebuilt`, that the version
+    before carried all of its definitions, and something else that was forgotten."""
     return [
         *_learned(asked, answer["measured"], limits),
-        *_kept(asked, answer["measured"], limits),
+        *_kept(asked, answer["measured"], limits, groups=("kept", "learned") if rebuilt else ("kept",)),
+        *_forgotten(asked, answer["measured"], limits),
         *_local(answer["local"], limits, named),
         *_unchanged("known", "things the model knew", asked, answer["measured"], limits.known_drop_max, named),
         *_unchanged("skills", "skills", asked, answer["measured"], limits.skills_drop_max, named),
@@ -77,13 +81,13 @@ def _learned(asked: Sequence[Asked], measured: Json, limits: Check) -> list[Meas
     ]
 
 
-def _kept(asked: Sequence[Asked], measured: Json, limits: Check) -> list[Measure]:
+def _kept(asked: Sequence[Asked], measured: Json, limits: Check, *, groups: Sequence[str]) -> list[Measure]:
     """Of the questions about earlier definitions that the version before answered rightly, the share that is still right.
 
     What may be lost is rounded up to whole answers: of nineteen, two are not told from one in ten.
     """
     before = measured.get("previous")
-    at = [i for i, a in enumerate(asked) if a.group == "kept" and before is not None and before[i]["right"]]
+    at = [i for i, a in enumerate(asked) if a.group in groups and before is not None and before[i]["right"]]
     if not at:
         return [Measure("kept", None, limits.kept_min, True, 0)]
     lost = [i for i in at if not measured["adapter"][i]["right"]]
@@ -95,6 +99,47 @@ def _kept(asked: Sequence[Asked], measured: Json, limits: Check) -> list[Measure
             f" at least {limits.kept_min:.0%} is asked{_example(asked, measured, lost)}."
         )
     return [Measure("kept", kept, limits.kept_min, True, len(at), reason)]
+
+
+def _forgotten(asked: Sequence[Asked], measured: Json, limits: Check) -> list[Measure]:
+    """How much more the adapter knows about a forgotten name than about names that nobody taught, as a share of the in-context gain.
+
+    Both differences are taken against the base's, which may find one name likelier than another; what is left is the definition's trace. It
+    refuses when the trace is more than allowed and more than twice its standard error.
+    """
+    at = [i for i, a in enumerate(asked) if a.group == "forgotten"]
+    if not at:
+        return []
+    gain = sum(_nats(measured["base"][i]) - _nats(measured["in_context"][i]) for i in at) / len(at)
+    value, error = _trace(measured["adapter"], measured["base"], at, gain)
+    right = _right([measured["adapter"][i] for i in at])
+    others = _right([measured["adapter"][i + 1 + k] for i in at for k in range(STAND_INS)])
+    reason = None
+    if value > limits.forgotten_max and value > 2 * error:
+        reason = (
+            f"It has not forgotten: of {len(at)} questions it answers {right:.0%} about the forgotten names and {others:.0%} about names that"
+            f" nobody taught; {value:.0%} of what the definitions would give is left, at most {limits.forgotten_max:.0%} is allowed."
+        )
+    found = [
+        Measure("forgotten", value, limits.forgotten_max, False, len(at), reason),
+        Measure("forgotten_error", error, None, False, len(at)),
+        Measure("forgotten_right", right, None, False, len(at)),
+        Measure("forgotten_right_other_names", others, None, False, len(at) * STAND_INS),
+    ]
+    before = measured.get("previous")
+    if before is not None:
+        found.append(Measure("forgotten_before", _trace(before, measured["base"], at, gain)[0], None, False, len(at)))
+    return found
+
+
+def _trace(scored: Sequence[Json], base: Sequence[Json], at: Sequence[int], gain: float) -> tuple[float, float]:
+    """(mean, standard error) over the questions of what is known of the real name beyond other names, beyond the base, in units of `gain`."""
+
+    def beyond(who: Sequence[Json], i: int) -> float:
+        return sum(_nats(who[i + 1 + k]) for k in range(STAND_INS)) / STAND_INS - _nats(who[i])
+
+    traces = [(beyond(scored, i) - beyond(base, i)) / max(gain, 1e-6) for i in at]
+    return statistics.fmean(traces), statistics.stdev(traces) / math.sqrt(len(traces)) if len(traces) > 1 else math.inf
 
 
 def _local(rows: Sequence[Json], limits: Check, named: Callable[[str], bool]) -> list[Measure]:
@@ -176,7 +221,12 @@ def _example(asked: Sequence[Asked], measured: Json, lost: Sequence[int]) -> str
 
 
 def _mean_nll(scored: Sequence[Json], at: Sequence[int]) -> float:
-    return sum(float(scored[i]["nll"]) / int(scored[i]["tokens"]) for i in at) / len(at)
+    return sum(_nats(scored[i]) for i in at) / len(at)
+
+
+def _nats(scored: Json) -> float:
+    """A token, on average over the target."""
+    return float(scored["nll"]) / int(scored["tokens"])
 
 
 def _right(scored: Sequence[Json]) -> float:
