@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from daemon.commands import (
+    adapter_files,
     adapters,
     aliases,
     ask,
@@ -81,6 +82,8 @@ _GROUPS = {
     "audit": audit.app,
     "bench": bench.app,
 }
+adapters.app.command("diff")(adapter_files.diff)
+adapters.app.command("export")(adapter_files.export)
 adapters.app.command("gc")(collect.gc)
 bench.app.command("gateway")(bench_gateway.gateway)
 for _name, _command in _COMMANDS.items():
