@@ -22,6 +22,7 @@ from daemon.commands import (
     backup,
     bench,
     bench_gateway,
+    bench_ingest,
     canary,
     collect,
     config,
@@ -86,6 +87,7 @@ adapters.app.command("diff")(adapter_files.diff)
 adapters.app.command("export")(adapter_files.export)
 adapters.app.command("gc")(collect.gc)
 bench.app.command("gateway")(bench_gateway.gateway)
+bench.app.command("ingest")(bench_ingest.ingest)
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
 for _name, _group in _GROUPS.items():

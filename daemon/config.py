@@ -17,6 +17,23 @@ from daemon.errors import ConfigError
 CONFIG_FILE = "lorefeed.toml"
 
 
+NotifyEvent = Literal[
+    "released",
+    "refused",
+    "rolled_back",
+    "canary_ended",
+    "not_served",
+    "forgotten",
+    "review",
+    "feed_failing",
+    "feed_recovered",
+    "feed_retired",
+    "job_given_up",
+    "learning_waits",
+    "learning_goes_on",
+]
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,6 +66,7 @@ class Sources(Section):
         description="a feed that was given no interval of its own and posts rarely is polled less often, but at least this often",
     )
     host_gap_s: float = Field(1.0, ge=0, description="least time between two requests to one host, however many feeds lie on it")
+    pollers: int = Field(4, ge=1, le=32, description="feeds that are polled at one time, each of another host")
     full_text: bool = Field(False, description="fetch the linked article when a feed gives only its beginning or a summary")
     robots: bool = Field(True, description="heed robots.txt when pages are fetched; feeds themselves are published to be fetched")
     feeds: dict[str, FeedOptions] = Field({}, description="what single feeds need, by the feed's name")
@@ -65,6 +83,7 @@ class Sources(Section):
 class Extract(Section):
     min_score: float = Field(0.5, ge=0, le=1, description="definitions that the rules are less sure of are not taken")
     max_chars: int = Field(1200, ge=50, description="longest definition that is taken")
+    feed_day_max: int = Field(2000, ge=1, description="new definitions of one feed in 24 hours; what is more waits for an operator")
 
 
 class Novelty(Section):
@@ -93,6 +112,9 @@ class Learn(Section):
         " edit then consolidate (2512.04753), or plain fine-tuning on the definition or on the transfer set",
     )
     rank: Literal[8, 16, 32, 64, 128] = Field(16, description="rank of the adapters; the engine must allow it")
+    merged_rank: Literal[8, 16, 32, 64, 128, 256] = Field(
+        32, description="rank of the adapters that are merged of several topics, for aliases that have them; the engine must allow it"
+    )
     learning_rate: float = Field(1e-2, gt=0, lt=1, description="peak learning rate of the adapter's weights")
     warm_rate: float = Field(0.4, gt=0, le=1, description="factor on it where learning goes on from an earlier version of the topic")
     temperature: float = Field(
@@ -199,6 +221,27 @@ class Daemon(Section):
     log_format: Literal["text", "json"] = Field("text", description="log lines for people or for machines")
 
 
+class Notify(Section):
+    url: str | None = Field(None, description="webhook that is told what happened by itself, as signed JSON; see docs/operations.md")
+    secret: SecretStr | None = Field(None, description="key of the signature (HMAC-SHA256); whsec_... is read as base64")
+    events: tuple[NotifyEvent, ...] = Field(
+        (
+            "released",
+            "refused",
+            "rolled_back",
+            "not_served",
+            "review",
+            "feed_failing",
+            "feed_recovered",
+            "feed_retired",
+            "job_given_up",
+            "learning_waits",
+            "learning_goes_on",
+        ),
+        description="what it is told of; there are also forgotten and canary_ended",
+    )
+
+
 class Watermarks(Section):
     disk_free_min_bytes: int = Field(2**30, ge=0, description="learning waits while less than this is free where the home is")
     memory_free_min_bytes: int = Field(2**28, ge=0, description="learning waits while the machine has less than this to give")
@@ -229,6 +272,7 @@ class Settings(BaseSettings):
     gc: Gc = Gc()
     daemon: Daemon = Daemon()
     watermarks: Watermarks = Watermarks()
+    notify: Notify = Notify()
     retention: Retention = Retention()
 
     @property

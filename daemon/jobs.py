@@ -5,13 +5,14 @@ When a job is due is decided in scheduler.py; holding it, and what becomes of it
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from daemon.config import Settings
 from daemon.errors import BaseChanged, ConfigError, DaemonError, NothingWaiting, Stopped, WorkerFailed
+from daemon.notify import NotTold, begin, tell, to_tell
 from daemon.pipeline import learn_topic
 from daemon.serving.client import EngineClient
 from daemon.serving.errors import AdapterNotResident, AdapterRefused, EngineDown, EngineFailed, ServingError
@@ -20,6 +21,7 @@ from daemon.serving_jobs import ask_served, finish_collecting, reconcile_setting
 from daemon.stages.base import carried_forgotten
 from daemon.stages.extract import extract
 from daemon.stages.ingest import poll_feed
+from daemon.stages.merge import merge
 from daemon.stages.report import StageReport
 from daemon.teacher import Progress
 from daemon.warm import Teachers
@@ -41,7 +43,8 @@ from sources import SourceError, backoff_s
 
 log = logging.getLogger(__name__)
 
-POLL, EXTRACT, LEARN, RECONCILE, CANARY, GC = "poll", "extract", "learn", "reconcile", "canary", "gc"
+POLL, EXTRACT, LEARN, RECONCILE, CANARY, GC, NOTIFY, MERGE = "poll", "extract", "learn", "reconcile", "canary", "gc", "notify", "merge"
+_ALWAYS = 1_000_000  # attempts: what is told is told, however long nobody listens
 LOOKED_AT = 100  # unread documents that are told apart: more only say that there is work
 PLAIN_ERRORS = (DaemonError, RegistryError, ServingError, SourceError)
 
@@ -73,7 +76,12 @@ def key_of(kind: str, name: str = "all") -> str:
 
 
 def enqueue_poll(registry: Registry, feed: str) -> Job | None:
-    return registry.write.enqueue(POLL, key=key_of(POLL, feed), payload={"feed": feed})
+    """A poll that somebody waits for; it goes before those that are merely due."""
+    return registry.write.enqueue(POLL, key=key_of(POLL, feed), payload={"feed": feed}, before_others=True)
+
+
+def enqueue_polls(registry: Registry, feeds: Iterable[str]) -> list[Job]:
+    return registry.write.enqueue_all(POLL, {key_of(POLL, feed): {"feed": feed} for feed in feeds})
 
 
 def enqueue_extract(registry: Registry) -> Job | None:
@@ -83,6 +91,10 @@ def enqueue_extract(registry: Registry) -> Job | None:
 def enqueue_learn(registry: Registry, topic: str) -> Job | None:
     payload = {"topic": topic, "pending": sorted(learning_work(registry, topic))}
     return registry.write.enqueue(LEARN, key=key_of(LEARN, topic), payload=payload)
+
+
+def enqueue_merge(registry: Registry, alias: str, versions: list[str]) -> Job | None:
+    return registry.write.enqueue(MERGE, key=key_of(MERGE, alias), payload={"alias": alias, "versions": versions})
 
 
 def enqueue_reconcile(registry: Registry) -> Job | None:
@@ -97,9 +109,18 @@ def enqueue_gc(registry: Registry) -> Job | None:
     return registry.write.enqueue(GC, key=key_of(GC), payload={})
 
 
+def enqueue_notify(registry: Registry, settings: Settings) -> Job | None:
+    """If the operator's webhook has something to be told."""
+    if settings.notify.url is None:
+        return None
+    begin(registry)
+    events, _ = to_tell(registry, settings.notify)
+    return registry.write.enqueue(NOTIFY, key=key_of(NOTIFY), payload={}, max_attempts=_ALWAYS) if events else None
+
+
 def pending_documents(registry: Registry) -> list[int]:
     """The oldest documents that nobody has read."""
-    return [d.id for d in registry.read.documents(state=DocumentState.NEW, limit=LOOKED_AT)]
+    return registry.read.document_ids(DocumentState.NEW, LOOKED_AT)
 
 
 def pending_definitions(registry: Registry, topic: str | None = None) -> list[Definition]:
@@ -172,6 +193,19 @@ def do_learn(work: Work) -> Json:
     return {**asdict(replace(report, forgotten=None)), "forgotten": report.forgotten and report.forgotten.summary}
 
 
+def do_merge(work: Work) -> Json:
+    """The topics of an alias made into one version, by a worker process of its own."""
+    alias = str(work.job.payload["alias"])
+    with work.teachers.take(work.progress) as teacher, engine_client(work.settings) as client:
+
+        def load_problem(adapter: Adapter) -> str | None:
+            return try_in_engine(work.registry, client, adapter, settings=work.settings)
+
+        run = merge(work.registry, teacher, work.settings, alias, actor="daemon", load_problem=load_problem)
+        reconcile_engine(work.registry, client, settings=work.settings)
+    return {"alias": alias, "adapter": run and run.adapter, "verdict": run and run.verdict, "reasons": run and run.reasons}
+
+
 def do_reconcile(work: Work) -> Json:
     reports = {}
     for url in work.settings.engine.addresses:
@@ -184,11 +218,24 @@ def do_canary(work: Work) -> Json:
     return {"aliases": ask_served(work.registry, work.settings)}
 
 
+def do_notify(work: Work) -> Json:
+    return tell(work.registry, work.settings.notify)
+
+
 def do_gc(work: Work) -> Json:
     return finish_collecting(work.registry, work.settings)
 
 
-HANDLERS: Handlers = {POLL: do_poll, EXTRACT: do_extract, LEARN: do_learn, RECONCILE: do_reconcile, CANARY: do_canary, GC: do_gc}
+HANDLERS: Handlers = {
+    POLL: do_poll,
+    EXTRACT: do_extract,
+    LEARN: do_learn,
+    MERGE: do_merge,
+    RECONCILE: do_reconcile,
+    CANARY: do_canary,
+    GC: do_gc,
+    NOTIFY: do_notify,
+}
 
 
 def engine_client(settings: Settings) -> EngineClient:
@@ -241,6 +288,8 @@ def retry_delay_s(error: BaseException, attempt: int) -> float | None:
             return 60.0 * doubled  # a full disk: somebody has to make room
         case BaseChanged() | ConfigError() | NothingWaiting():
             return None
+        case NotTold():
+            return min(10.0 * doubled, 3600.0)
         case WorkerFailed():
             return 10.0 * doubled
         case RegistryError():

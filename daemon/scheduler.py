@@ -12,18 +12,23 @@ from daemon.config import Settings
 from daemon.jobs import (
     EXTRACT,
     LEARN,
+    MERGE,
     POLL,
     enqueue_canary,
     enqueue_extract,
     enqueue_gc,
     enqueue_learn,
+    enqueue_merge,
+    enqueue_notify,
     enqueue_poll,
+    enqueue_polls,
     enqueue_reconcile,
     key_of,
     pending_definitions,
     pending_documents,
     to_relearn,
 )
+from daemon.stages.merge import merges_due
 from daemon.watchers import Watchers
 from daemon.watermarks import Watermarks
 from registry import Definition, Job, JobState, Registry, RegistryError, delete_set_aside
@@ -49,8 +54,9 @@ def enqueue_due(
     registry: Registry, settings: Settings, now: datetime, *, settle_s: float | None = None, since: datetime | None = None
 ) -> Due:
     """Queues a job for every feed, document and topic that is due. What was tried before `since` counts as not tried."""
-    busy = {job.key for state in (JobState.QUEUED, JobState.RUNNING) for job in registry.read.jobs(state)}
-    jobs = [enqueue_poll(registry, feed.name) for feed in registry.read.feeds_due(now) if key_of(POLL, feed.name) not in busy]
+    busy = registry.read.unfinished_jobs()
+    due = [name for name in registry.read.feeds_due_names(now) if key_of(POLL, name) not in busy]
+    jobs: list[Job | None] = [*enqueue_polls(registry, due)]
     history = _History(registry, since)
     if key_of(EXTRACT) not in busy and (unread := pending_documents(registry)) and not history.rests(key_of(EXTRACT), set(unread), now):
         jobs.append(enqueue_extract(registry))
@@ -66,6 +72,12 @@ def enqueue_due(
             jobs.append(enqueue_learn(registry, topic))
         else:
             settling.append(topic)
+    for alias, versions in merges_due(registry).items():
+        key = key_of(MERGE, alias)
+        # what its topics are about to learn would make it old at once
+        if key not in busy and not any(key_of(LEARN, topic) in busy for topic in registry.read.alias(alias).topics):
+            failed = history.failed_on(key, versions, now)
+            jobs.append(None if failed else enqueue_merge(registry, alias, versions))
     return Due(tuple(job for job in jobs if job is not None), tuple(settling))
 
 
@@ -96,6 +108,13 @@ class _History:
             return pending <= set(last.payload.get("pending", ()))
         result = last.result or {}
         return not result.get("progressed", True) and pending <= set(result.get("left", ()))
+
+    def failed_on(self, key: str, versions: list[str], now: datetime) -> bool:
+        """Whether merging just these was given up a short while ago."""
+        last = self._ends().get(key)
+        if last is None or last.finished_at is None or now - last.finished_at >= TRIED_AGAIN_AFTER:
+            return False
+        return last.state is JobState.FAILED and last.payload.get("versions") == versions
 
     def _ends(self) -> dict[str, Job]:
         if self._last is None:
@@ -154,19 +173,31 @@ class Ticker:
             self._watchers.follow(self._registry.read.feeds())
             self._watch_room()
             self.enqueue()
+            if enqueue_notify(self._registry, self._settings):
+                self._ring()
         except RegistryError as err:
             log.error("The registry does not answer: %s Try: %s", err, err.hint, extra={"action": "tick_failed"})
             return
         self.ticks += 1
 
     def enqueue(self) -> None:
-        """Queues what is due now; workers call this after each job, since the end of one is often the beginning of the next."""
+        """Queues what is due now."""
         self._poll_changed()
         due = enqueue_due(self._registry, self._settings, datetime.now(UTC), since=self._started_at)
         soon = due.settling and self._settings.learn.settle_s <= WARM_AHEAD_S
         if soon or any(job.kind == LEARN for job in due.queued):
             self._warm()
         if due.queued:
+            self._ring()
+
+    def follow(self, ended: Job) -> None:
+        """What the end of a job is the beginning of. After a poll that is reading alone: with thousands due, the ticks look for polls."""
+        if ended.kind != POLL:
+            self.enqueue()
+            return
+        self._poll_changed()
+        brought = (ended.result or {}).get("counts", {}).get("documents", 0)
+        if brought and enqueue_extract(self._registry) is not None:
             self._ring()
 
     def folder_changed(self, feed: str) -> None:

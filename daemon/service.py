@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon.config import Settings
-from daemon.jobs import CANARY, EXTRACT, GC, HANDLERS, LEARN, POLL, RECONCILE, Handlers
+from daemon.jobs import CANARY, EXTRACT, GC, HANDLERS, LEARN, MERGE, NOTIFY, POLL, RECONCILE, Handlers
 from daemon.runner import adopt_orphans, run_job
 from daemon.scheduler import Ticker, enqueue_due
 from daemon.sdnotify import Notifier
@@ -22,8 +22,13 @@ from registry import FeedState, Job, JobState, Registry, RegistryError
 
 log = logging.getLogger(__name__)
 
-# Learning has one worker to itself: it takes long, and two would want two base models in memory.
-CREWS: dict[str, tuple[str, ...]] = {"intake": (POLL, EXTRACT, RECONCILE, GC), "learning": (LEARN,), "canary": (CANARY,)}
+# Learning has one worker to itself: it takes long, and two would want two base models in memory. Polling has several: a host may hang.
+CREWS: dict[str, tuple[str, ...]] = {
+    "intake": (EXTRACT, RECONCILE, GC),
+    "learning": (LEARN, MERGE),
+    "canary": (CANARY,),
+    "notify": (NOTIFY,),
+}
 STOP_WITHIN_S = 7.0
 REPORT_EVERY_S = 5.0
 REST_AFTER_TROUBLE_S = 2.0
@@ -56,10 +61,11 @@ class Service:
     def __init__(self, registry: Registry, settings: Settings, *, handlers: Handlers, stop: threading.Event, warm: bool) -> None:
         self._registry, self._settings, self._handlers, self._stop = registry, settings, handlers, stop
         self._teachers = Teachers(settings, stop=stop)
-        self._bells = {crew: threading.Event() for crew in CREWS}
+        self._crews = crews_of(settings)
+        self._bells = {crew: threading.Event() for crew in self._crews}
         self._ticker = Ticker(registry, settings, ring=self.ring, warm=self._teachers.warm if warm else lambda: None)
         # daemon threads: one that hangs in a fetch must not keep the process alive after its job was given back
-        self._workers = [threading.Thread(target=self._work, args=(crew,), name=crew, daemon=True) for crew in CREWS]
+        self._workers = [threading.Thread(target=self._work, args=(crew,), name=crew, daemon=True) for crew in self._crews]
         self._ticks_seen = 0
 
     def start(self) -> None:
@@ -117,14 +123,15 @@ class Service:
             bell.wait(self._settings.daemon.tick_s)
 
     def _do_one(self, crew: str) -> bool:
-        if LEARN in CREWS[crew] and self._ticker.watermarks.shortage is not None:
+        if LEARN in self._crews[crew] and self._ticker.watermarks.shortage is not None:
             return False  # the job stays queued; the ticker says why
-        job = self._registry.write.claim(_owner(crew), lease_s=self._settings.daemon.lease_s, kinds=CREWS[crew])
+        owner, registry, settings = _owner(crew), self._registry, self._settings
+        job = registry.write.claim(owner, lease_s=settings.daemon.lease_s, kinds=self._crews[crew])
         if job is None:
             return False
-        run_job(self._registry, self._settings, job, owner=_owner(crew), stop=self._stop, teachers=self._teachers, handlers=self._handlers)
+        ended = run_job(registry, settings, job, owner=owner, stop=self._stop, teachers=self._teachers, handlers=self._handlers)
         if not self._stop.is_set():
-            self._ticker.enqueue()
+            self._ticker.follow(ended)
         return True
 
     def _status(self) -> str:
@@ -134,6 +141,11 @@ class Service:
         shortage = self._ticker.watermarks.shortage
         waits = "" if shortage is None else f"; learning waits: {shortage}"
         return f"{feeds}; {', '.join(running) or 'idle'}{waits}"
+
+
+def crews_of(settings: Settings) -> dict[str, tuple[str, ...]]:
+    """Each worker by name with the kinds of jobs it takes."""
+    return {**CREWS, **{f"polling-{number}": (POLL,) for number in range(1, settings.sources.pollers + 1)}}
 
 
 def run_once(home: Path, settings: Settings, *, handlers: Handlers = HANDLERS) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from daemon.config import Settings
@@ -13,6 +14,7 @@ from daemon.serving.client import EngineClient
 from daemon.serving.gc import GcReport, collect, gateway_in_flight
 from daemon.serving.live import ask_live
 from daemon.serving.settings import CanarySettings, GcSettings, ReconcileSettings
+from daemon.serving.started import last_start
 from registry import Registry
 
 GC_ACTOR = "gc"
@@ -20,7 +22,18 @@ _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - addresses 
 
 
 def reconcile_settings(settings: Settings) -> ReconcileSettings:
-    return ReconcileSettings(base_name=settings.served_name, max_resident=settings.engine.max_resident)
+    """With what the engine was started with, where this home started it; of an engine that somebody else starts no more is known than it says."""
+    engine = settings.engine
+    started = None if engine.url is not None else last_start(settings.home, model=settings.model, revision=settings.revision)
+    if started is None:
+        return ReconcileSettings(base_name=settings.served_name, max_resident=engine.max_resident)
+    return ReconcileSettings(
+        base_name=settings.served_name,
+        base_digest=started.base_digest,
+        base_folder=Path(started.folder),
+        max_resident=engine.max_resident,
+        max_rank=started.max_rank,
+    )
 
 
 @contextmanager

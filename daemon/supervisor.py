@@ -27,7 +27,7 @@ QUICK_DEATHS_MAX = 5
 QUICK_S = 10.0  # a life shorter than this was no life
 FIRST_PAUSE_S = 0.5  # doubled at every quick death
 PAUSE_MAX_S = 30.0
-HEALTHY_WITHIN_S = 600.0  # a large model is read from disk in this time
+HEALTHY_WITHIN_S = 900.0  # a large model is read from disk in this time
 STOP_WITHIN_S = 15.0
 LOOK_EVERY_S = 0.1
 LAST_LINES = 20
@@ -222,8 +222,8 @@ class _Child:
 
 
 def _starts_engine(settings: Settings) -> bool:
-    """vLLM, and an engine whose address was given, are somebody else's to start."""
-    return settings.engine.kind == "embedded" and settings.engine.url is None
+    """An engine whose address was given is somebody else's to start, and so is a vLLM of which nobody said where its Python is."""
+    return settings.engine.url is None and (settings.engine.kind == "embedded" or settings.engine.vllm_python is not None)
 
 
 def _try_to_listen(host: str, port: int) -> None:

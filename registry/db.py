@@ -3,6 +3,7 @@
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -29,6 +30,8 @@ class Database:
 
     def __init__(self, home: Path) -> None:
         self.path = home / FILE_NAME
+        # SQLite's own lock is asked for again and again and is not fair: of many threads that write, one would wait in vain.
+        self._turn = threading.Lock()
         _make_private(home, self.path)
         with told_plainly(self.path):
             migrate(home, self.path)
@@ -47,7 +50,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """One write transaction: everything in it, or on any error nothing."""
-        with told_plainly(self.path), Session(self._writing) as session, session.begin():
+        with self._turn, told_plainly(self.path), Session(self._writing) as session, session.begin():
             yield session
 
     def problems(self) -> list[str]:

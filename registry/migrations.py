@@ -3,11 +3,13 @@
 Instants are text in UTC with microseconds. JSON is text. Booleans are 0 and 1. What NULL means stands beside each column that allows it.
 """
 
+import json
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from registry import audit
+from registry.identity import entity_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,13 @@ class Migration:
     why: str
     statements: tuple[str, ...]
     then: Callable[[sqlite3.Connection], None] | None = None
+
+
+def _keep_aliases(connection: sqlite3.Connection) -> None:
+    """The aliases that definitions have already, under the key by which they are looked for."""
+    for definition_id, topic, aliases in connection.execute("SELECT id, topic, aliases FROM definition").fetchall():
+        rows = [(topic, entity_key(alias), definition_id) for alias in json.loads(aliases)]
+        connection.executemany("INSERT OR IGNORE INTO definition_alias (topic, alias_key, definition_id) VALUES (?, ?, ?)", rows)
 
 
 _FEEDS_TO_DEFINITIONS = Migration(
@@ -290,5 +299,41 @@ _AUDIT = Migration(
     then=audit.chain_what_there_is,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FEEDS_TO_DEFINITIONS, _ADAPTERS_TO_RELEASES, _JOBS_AND_EVENTS, _SERVING, _AUDIT)
+_WITNESSES = Migration(
+    6,
+    "Copies of one story are not several witnesses, one thing may have several names, and what a source takes back is marked.",
+    (
+        "ALTER TABLE document ADD COLUMN near INTEGER REFERENCES document (id)",  # NULL: no earlier document says nearly the same
+        # NULL: no other source says otherwise; else the definition of another source that it stands against
+        "ALTER TABLE definition ADD COLUMN against INTEGER REFERENCES definition (id)",
+        "ALTER TABLE definition ADD COLUMN gone_at TEXT",  # NULL: it stands in its document still; else when a version without it was read
+        "CREATE INDEX ix_definition_against ON definition (against)",
+        "CREATE INDEX definition_by_time ON definition (created_at)",
+        """
+        CREATE TABLE near_signature (
+            document_id INTEGER NOT NULL PRIMARY KEY REFERENCES document (id),
+            signature BLOB NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TABLE near_band (
+            band INTEGER NOT NULL,
+            document_id INTEGER NOT NULL,  -- no reference: twenty rows a document, each of which would be looked up
+            PRIMARY KEY (band, document_id)
+        ) STRICT, WITHOUT ROWID
+        """,
+        """
+        CREATE TABLE definition_alias (
+            topic TEXT NOT NULL,
+            alias_key TEXT NOT NULL,
+            definition_id INTEGER NOT NULL REFERENCES definition (id),
+            PRIMARY KEY (topic, alias_key, definition_id)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE INDEX ix_definition_alias_definition_id ON definition_alias (definition_id)",
+    ),
+    then=_keep_aliases,
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_FEEDS_TO_DEFINITIONS, _ADAPTERS_TO_RELEASES, _JOBS_AND_EVENTS, _SERVING, _AUDIT, _WITNESSES)
 LATEST = MIGRATIONS[-1].version

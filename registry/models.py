@@ -70,11 +70,16 @@ class DocumentRow(SQLModel, table=True):
     revises: int | None = Field(default=None, foreign_key="document.id")
     state: str = Field(sa_type=Text)
     problem: str | None = Field(default=None, sa_type=Text)
+    near: int | None = Field(default=None, foreign_key="document.id")
 
 
 class DefinitionRow(SQLModel, table=True):
     __tablename__ = "definition"
-    __table_args__ = (Index("definition_by_entity", "topic", "entity_key"), Index("definition_by_state", "topic", "state"))
+    __table_args__ = (
+        Index("definition_by_entity", "topic", "entity_key"),
+        Index("definition_by_state", "topic", "state"),
+        Index("definition_by_time", "created_at"),
+    )
     id: int | None = Field(default=None, primary_key=True)
     entity: str = Field(sa_type=Text)
     entity_key: str = Field(sa_type=Text)
@@ -92,6 +97,27 @@ class DefinitionRow(SQLModel, table=True):
     supersedes: int | None = Field(default=None, foreign_key="definition.id", index=True)
     aliases: list[str] = Field(sa_type=JSON)
     created_at: datetime = Field(sa_type=UtcTime)
+    against: int | None = Field(default=None, foreign_key="definition.id", index=True)
+    gone_at: datetime | None = Field(default=None, sa_type=UtcTime)
+
+
+class DefinitionAliasRow(SQLModel, table=True):
+    __tablename__ = "definition_alias"
+    topic: str = Field(primary_key=True, sa_type=Text)
+    alias_key: str = Field(primary_key=True, sa_type=Text)
+    definition_id: int = Field(foreign_key="definition.id", primary_key=True, index=True)
+
+
+class NearSignatureRow(SQLModel, table=True):
+    __tablename__ = "near_signature"
+    document_id: int = Field(foreign_key="document.id", primary_key=True)
+    signature: bytes
+
+
+class NearBandRow(SQLModel, table=True):
+    __tablename__ = "near_band"
+    band: int = Field(primary_key=True)
+    document_id: int = Field(primary_key=True)
 
 
 class WitnessRow(SQLModel, table=True):

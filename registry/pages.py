@@ -10,7 +10,17 @@ from sqlalchemy import Row, text
 from sqlmodel import Session, col, func, select
 
 from registry.db import Database
-from registry.models import AdapterDefinitionRow, AdapterRow, CheckResultRow, CheckRunRow, DefinitionRow, JobRow, ReleaseRow, WitnessRow
+from registry.models import (
+    AdapterDefinitionRow,
+    AdapterRow,
+    CheckResultRow,
+    CheckRunRow,
+    DefinitionRow,
+    DocumentRow,
+    JobRow,
+    ReleaseRow,
+    WitnessRow,
+)
 from registry.queries import definition_history
 from registry.records import Adapter, CheckResult, Definition, History, Job, Release
 from registry.rows import adapter_row, bare_adapter, check_result_record, definition_records, job_record, release_record
@@ -62,9 +72,47 @@ class TopicCounts:
     learned: int
 
 
+@dataclass(frozen=True, slots=True)
+class JobCounts:
+    """The jobs of one kind: how many by state, since when the oldest that is due has waited, how long the last finished one took."""
+
+    states: dict[str, int]
+    due_since: datetime | None
+    last_s: float | None
+
+
 class Pages:
     def __init__(self, database: Database) -> None:
         self._db = database
+
+    def count_documents(self) -> dict[str, int]:
+        """By state."""
+        with self._db.reading() as session:
+            return dict(session.exec(select(DocumentRow.state, func.count()).group_by(col(DocumentRow.state))).all())
+
+    def count_definitions(self) -> dict[tuple[str, str], int]:
+        """By topic and state."""
+        with self._db.reading() as session:
+            place = (col(DefinitionRow.topic), col(DefinitionRow.state))
+            return {(topic, state): n for topic, state, n in session.exec(select(*place, func.count()).group_by(*place))}
+
+    def count_adapters(self) -> dict[tuple[str, str], int]:
+        """By topic and state."""
+        with self._db.reading() as session:
+            place = (col(AdapterRow.topic), col(AdapterRow.state))
+            return {(topic, state): n for topic, state, n in session.exec(select(*place, func.count()).group_by(*place))}
+
+    def count_jobs(self, now: datetime) -> dict[str, JobCounts]:
+        """By kind."""
+        with self._db.reading() as session:
+            states: dict[str, dict[str, int]] = {}
+            for kind, state, n in session.exec(select(JobRow.kind, JobRow.state, func.count()).group_by(JobRow.kind, JobRow.state)):
+                states.setdefault(kind, {})[state] = n
+            due = select(JobRow.kind, func.min(JobRow.run_after)).where(JobRow.state == JobState.QUEUED, JobRow.run_after <= now)
+            since = dict(session.exec(due.group_by(JobRow.kind)).all())
+            ended = select(func.max(JobRow.id)).where(JobRow.state == JobState.DONE).group_by(JobRow.kind)
+            last = {row.kind: row for row in session.exec(select(JobRow).where(col(JobRow.id).in_(ended)))}
+            return {kind: JobCounts(by_state, since.get(kind), _lasted(last.get(kind))) for kind, by_state in states.items()}
 
     def versions(self, topic: str, *, limit: int, offset: int = 0) -> list[Version]:
         """Newest first."""
@@ -206,3 +254,8 @@ def _version(row: Row[Any]) -> Version:
         learnt=row.learnt,
         metrics=json.loads(row.metrics) if row.metrics else {},
     )
+
+
+def _lasted(row: JobRow | None) -> float | None:
+    """Seconds."""
+    return None if row is None or row.started_at is None or row.finished_at is None else (row.finished_at - row.started_at).total_seconds()

@@ -92,6 +92,12 @@ class Queries:
             due = select(FeedRow).where(FeedRow.state == FeedState.ACTIVE, FeedRow.next_check_at <= now)
             return feed_records(session, session.exec(due.order_by(col(FeedRow.next_check_at), col(FeedRow.id))).all())
 
+    def feeds_due_names(self, now: datetime) -> list[str]:
+        """Their names alone, in the same order: thousands of cursors are not read to be asked every second."""
+        with self._db.reading() as session:
+            due = select(FeedRow.name).where(FeedRow.state == FeedState.ACTIVE, FeedRow.next_check_at <= now)
+            return list(session.exec(due.order_by(col(FeedRow.next_check_at), col(FeedRow.id))))
+
     def documents(self, feed: str | None = None, state: DocumentState | str | None = None, limit: int | None = None) -> list[Document]:
         """Oldest first, so that reading them in order reads revisions after what they revise."""
         with self._db.reading() as session:
@@ -101,6 +107,12 @@ class Queries:
             if state is not None:
                 wanted = wanted.where(DocumentRow.state == DocumentState(state))
             return document_records(session, session.exec(wanted.order_by(col(DocumentRow.id)).limit(limit)).all())
+
+    def document_ids(self, state: DocumentState | str, limit: int | None = None) -> list[int]:
+        """The oldest documents in this state."""
+        with self._db.reading() as session:
+            wanted = select(DocumentRow.id).where(DocumentRow.state == DocumentState(state)).order_by(col(DocumentRow.id)).limit(limit)
+            return [key(document_id) for document_id in session.exec(wanted)]
 
     def document(self, document_id: int) -> Document:
         with self._db.reading() as session:
@@ -267,6 +279,11 @@ class Queries:
                 wanted = wanted.where(JobRow.state == JobState(state))
             return [job_record(row) for row in session.exec(wanted)]
 
+    def unfinished_jobs(self) -> set[str]:
+        """The keys of all that are queued or running."""
+        with self._db.reading() as session:
+            return set(session.exec(select(JobRow.key).where(col(JobRow.state).in_([JobState.QUEUED, JobState.RUNNING]))))
+
     def job(self, job_id: int) -> Job:
         with self._db.reading() as session:
             return job_record(job_row(session, job_id))
@@ -280,6 +297,17 @@ class Queries:
             if actor is not None:
                 wanted = wanted.where(EventRow.actor == actor)
             return [event_record(row) for row in session.exec(wanted)]
+
+    def events_after(self, number: int, *, limit: int) -> list[Event]:
+        """The oldest `limit` events that are newer than event `number`, oldest first."""
+        with self._db.reading() as session:
+            wanted = select(EventRow).where(col(EventRow.id) > number).order_by(col(EventRow.id)).limit(limit)
+            return [event_record(row) for row in session.exec(wanted)]
+
+    def newest_event(self) -> int:
+        """Its number; 0 before the first."""
+        with self._db.reading() as session:
+            return session.exec(select(func.max(EventRow.id))).one() or 0
 
     def counts(self) -> Counts:
         with self._db.reading() as session:

@@ -65,6 +65,7 @@ class Document:
     revises: int | None
     state: DocumentState
     problem: str | None
+    near: int | None = None  # the earlier document, of another source or another entry, that says nearly the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,8 @@ class Definition:
     witnesses: int  # further documents that say the same; the first one is document_id
     aliases: tuple[str, ...]
     created_at: datetime
+    against: int | None = None  # the definition of another source that says otherwise
+    gone_at: datetime | None = None  # when a newer version of its document was read that does not say it any more
 
 
 @dataclass(frozen=True, slots=True)

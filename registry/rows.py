@@ -176,6 +176,7 @@ def document_records(session: Session, rows: Sequence[DocumentRow]) -> list[Docu
             revises=r.revises,
             state=DocumentState(r.state),
             problem=r.problem,
+            near=r.near,
         )
         for r in rows
     ]
@@ -213,6 +214,8 @@ def _definition(r: DefinitionRow, source: tuple[str, str | None], witnesses: int
         witnesses=witnesses,
         aliases=tuple(r.aliases),
         created_at=r.created_at,
+        against=r.against,
+        gone_at=r.gone_at,
     )
 
 

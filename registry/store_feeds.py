@@ -14,6 +14,8 @@ from registry.rows import batches, document_records, document_row, feed_records,
 from registry.states import DocumentState, FeedState, check_move
 from registry.store_base import DAEMON, StoreBase
 
+FAILING_AFTER = 3  # failed polls in a row, after which it is an event: one alone is the network's ordinary life
+
 
 class FeedStore(StoreBase):
     def add_feed(self, location: str, *, name: str, kind: str, topic: str, trust: Trust, interval_s: int, actor: str = "operator") -> Feed:
@@ -87,6 +89,8 @@ class FeedStore(StoreBase):
         with self._db.writing() as session:
             feed = _feed(session, feed_id)
             feed.cursor = dict(cursor)
+            if feed.error_count >= FAILING_AFTER:
+                self._note(session, DAEMON, action="recovered", object=f"feed {feed.name}", failed=feed.error_count)
             feed.error_count = 0
             feed.last_error = None
             feed.last_checked_at = feed.last_success_at = self._clock()
@@ -115,6 +119,8 @@ class FeedStore(StoreBase):
             feed = _feed(session, feed_id)
             feed.error_count += 1
             feed.last_error = error
+            if feed.error_count == FAILING_AFTER:
+                self._note(session, DAEMON, action="failing", object=f"feed {feed.name}", failed=feed.error_count, error=error)
             feed.last_checked_at = self._clock()
             feed.next_check_at = next_check_at
             if cursor is not None:

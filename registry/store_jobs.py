@@ -1,6 +1,6 @@
 """Writes about jobs: a queue of rows in which a worker holds a lease, so that what a dead worker held is taken up again."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,55 +10,85 @@ from sqlmodel.sql.expression import SelectOfScalar
 from registry.errors import BadValue, LeaseLost
 from registry.models import JobRow
 from registry.records import Job
-from registry.rows import job_record, job_row
+from registry.rows import batches, job_record, job_row
 from registry.states import JobState, check_move
-from registry.store_base import StoreBase
+from registry.store_base import DAEMON, StoreBase
 
 _LEASE_RAN_OUT = "The worker died or hung: its lease ran out"
+_AT_A_TIME = 20  # rows that a claim looks at: the queue may hold thousands, and the first one nearly always does
+_BEFORE_ALL = timedelta(days=1)
+_UNFINISHED = (JobState.QUEUED, JobState.RUNNING)
 
 
 class JobStore(StoreBase):
     def enqueue(
-        self, kind: str, *, key: str, payload: Mapping[str, Any], run_after: datetime | None = None, max_attempts: int = 3
+        self,
+        kind: str,
+        *,
+        key: str,
+        payload: Mapping[str, Any],
+        run_after: datetime | None = None,
+        max_attempts: int = 3,
+        before_others: bool = False,
     ) -> Job | None:
-        """Queues a job, or returns None if an unfinished one has the same key."""
+        """Queues a job, or returns None if an unfinished one has the same key. `before_others`: it is claimed before all that wait."""
         if max_attempts < 1:
             raise BadValue(f"A job needs at least one attempt, not {max_attempts}")
         with self._db.writing() as session:
-            unfinished = select(JobRow).where(JobRow.key == key, col(JobRow.state).in_([JobState.QUEUED, JobState.RUNNING]))
-            if session.exec(unfinished).first() is not None:
+            unfinished = session.exec(select(JobRow).where(JobRow.key == key, col(JobRow.state).in_(_UNFINISHED))).first()
+            first_at = self._clock() - _BEFORE_ALL
+            if unfinished is not None:
+                if before_others and unfinished.state == JobState.QUEUED:
+                    unfinished.run_after = first_at
                 return None
-            now = self._clock()
-            row = JobRow(
-                kind=kind,
-                key=key,
-                payload=dict(payload),
-                state=JobState.QUEUED.value,
-                max_attempts=max_attempts,
-                run_after=run_after or now,
-                created_at=now,
-            )
+            row = self._queued(kind, key, payload, max_attempts=max_attempts)
+            row.run_after = first_at if before_others else run_after or row.run_after
             session.add(row)
             session.flush()
             return job_record(row)
+
+    def enqueue_all(self, kind: str, wanted: Mapping[str, Mapping[str, Any]], *, max_attempts: int = 3) -> list[Job]:
+        """Queues a job for each key with its payload, in one transaction; those that have an unfinished one are passed over."""
+        if not wanted:
+            return []
+        with self._db.writing() as session:
+            there = {key for some in batches(wanted) for key in session.exec(_unfinished_keys(some))}
+            rows = [self._queued(kind, key, payload, max_attempts=max_attempts) for key, payload in wanted.items() if key not in there]
+            session.add_all(rows)
+            session.flush()
+            return [job_record(row) for row in rows]
+
+    def _queued(self, kind: str, key: str, payload: Mapping[str, Any], *, max_attempts: int) -> JobRow:
+        now = self._clock()
+        return JobRow(
+            kind=kind,
+            key=key,
+            payload=dict(payload),
+            state=JobState.QUEUED.value,
+            max_attempts=max_attempts,
+            run_after=now,
+            created_at=now,
+        )
 
     def claim(self, owner: str, *, lease_s: float, kinds: Collection[str] | None = None) -> Job | None:
         """Hands the oldest due job to `owner`, counting an attempt. A job whose lease ran out is due again."""
         with self._db.writing() as session:
             now = self._clock()
-            for row in _due(session, now, kinds):
-                if row.attempts >= row.max_attempts:  # its last worker died with it
-                    _give_up(row, row.last_error or _LEASE_RAN_OUT, now)
-                    continue
-                if row.state == JobState.RUNNING:
-                    row.last_error = _LEASE_RAN_OUT
-                row.state = JobState.RUNNING.value
-                row.attempts += 1
-                row.lease_owner, row.lease_until = owner, now + timedelta(seconds=lease_s)
-                row.started_at = now
-                row.progress, row.progress_text = 0.0, None
-                session.flush()
-                return job_record(row)
+            while rows := _due(session, now, kinds):
+                for row in rows:
+                    if row.attempts >= row.max_attempts:  # its last worker died with it
+                        _give_up(row, row.last_error or _LEASE_RAN_OUT, now)
+                        continue
+                    if row.state == JobState.RUNNING:
+                        row.last_error = _LEASE_RAN_OUT
+                    row.state = JobState.RUNNING.value
+                    row.attempts += 1
+                    row.lease_owner, row.lease_until = owner, now + timedelta(seconds=lease_s)
+                    row.started_at = now
+                    row.progress, row.progress_text = 0.0, None
+                    session.flush()
+                    return job_record(row)
+                session.flush()  # what was given up is not due any more
         return None
 
     def renew(self, job_id: int, owner: str, lease_s: float) -> Job:
@@ -93,6 +123,7 @@ class JobStore(StoreBase):
             row.last_error = error
             if retry_at is None or row.attempts >= row.max_attempts:
                 _give_up(row, error, self._clock())
+                self._note(session, DAEMON, action="given up", object=f"job {row.id}", kind=row.kind, key=row.key, error=error)
             else:
                 _requeue(row, retry_at)
             session.flush()
@@ -142,13 +173,17 @@ class JobStore(StoreBase):
             return len(rows)
 
 
+def _unfinished_keys(keys: Sequence[str]) -> SelectOfScalar[str]:
+    return select(JobRow.key).where(col(JobRow.key).in_(keys), col(JobRow.state).in_(_UNFINISHED))
+
+
 def _due(session: Session, now: datetime, kinds: Collection[str] | None) -> list[JobRow]:
     waiting = and_(col(JobRow.state) == JobState.QUEUED, col(JobRow.run_after) <= now)
     abandoned = and_(col(JobRow.state) == JobState.RUNNING, col(JobRow.lease_until) <= now)
     wanted = select(JobRow).where(or_(waiting, abandoned))
     if kinds is not None:
         wanted = wanted.where(col(JobRow.kind).in_(list(kinds)))
-    return list(session.exec(wanted.order_by(col(JobRow.run_after), col(JobRow.id))))
+    return list(session.exec(wanted.order_by(col(JobRow.run_after), col(JobRow.id)).limit(_AT_A_TIME)))
 
 
 def _expired(now: datetime) -> SelectOfScalar[JobRow]:

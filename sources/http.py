@@ -6,6 +6,7 @@ caller and is the caller's to keep.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import time
@@ -62,10 +63,13 @@ def fetch(location: str, settings: FetchSettings, *, validators: Validators | No
     timeout = httpx2.Timeout(settings.read_timeout_s, connect=settings.connect_timeout_s)
     shown = shown_address(location)
     try:
-        with httpx2.Client(
-            transport=GuardedTransport(guard, deadline, proxy=settings.proxy), timeout=timeout, trust_env=False, headers=_headers()
-        ) as client:
-            return _follow(client, location, settings, validators=validators, accept=accept)
+        with (
+            contextlib.ExitStack() as visits,
+            httpx2.Client(
+                transport=GuardedTransport(guard, deadline, proxy=settings.proxy), timeout=timeout, trust_env=False, headers=_headers()
+            ) as client,
+        ):
+            return _follow(client, location, settings, validators=validators, accept=accept, visits=visits)
     except SourceError as err:
         if err.location == shown:
             raise
@@ -96,7 +100,15 @@ def _headers() -> dict[str, str]:
     return {"User-Agent": user_agent(), "Accept-Encoding": "gzip, deflate, br, zstd", "Connection": "close"}
 
 
-def _follow(client: httpx2.Client, location: str, settings: FetchSettings, *, validators: Validators | None, accept: str) -> Fetched:
+def _follow(
+    client: httpx2.Client,
+    location: str,
+    settings: FetchSettings,
+    *,
+    validators: Validators | None,
+    accept: str,
+    visits: contextlib.ExitStack,
+) -> Fetched:
     shown = shown_address(location)
     url = first = _url(location, shown)
     seen = {str(url)}
@@ -105,7 +117,7 @@ def _follow(client: httpx2.Client, location: str, settings: FetchSettings, *, va
     still_permanent = True
     for _ in range(settings.max_redirects + 1):
         if url.host not in entered:  # a redirect within a host is one visit
-            HOSTS.enter(url.host, settings, shown)
+            visits.enter_context(HOSTS.visit(url.host, settings, shown))
             entered.add(url.host)
         secrets = settings.secret_headers() if _origin(url) == _origin(first) else {}
         response = _send(client, url, settings, validators=validators, headers={"Accept": accept} | secrets)

@@ -1,12 +1,16 @@
-"""One host is asked by few at a time and not in quick succession, however many feeds lie on it. Process-wide; knows no feeds.
+"""One host is asked by one at a time and not in quick succession, however many feeds lie on it. Process-wide; knows no feeds.
 
-Waiting would hold a worker that other hosts could use, so a long wait is an answer (`Busy`) that the caller schedules by, not a sleep.
+Waiting would hold a worker that other hosts could use, so a long wait is an answer (`Busy`) that the caller schedules by, not a sleep. Who
+is sent away has a turn of its own, so that five hundred feeds of one host come back one after another and not all at once.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from .base import FetchSettings
 from .errors import Busy
@@ -15,33 +19,84 @@ from .errors import Busy
 SLEEP_S = 1.0
 #: Hosts remembered; one that was not asked for the longest time is forgotten first.
 _REMEMBERED = 10_000
+#: A host that held us up for longer than the first rests the second times as long: one that hangs takes a quarter of one worker at most.
+_LONG_S = 5.0
+_REST_SHARE = 3.0
+#: How soon a host that is just being asked is tried again; its answer may take far longer than the gap.
+_OCCUPIED_S = 5.0
+#: A turn that was not taken for this long is void: its feed was removed, or polled through another way.
+_TURN_KEPT_S = 3600.0
+
+
+@dataclass(slots=True)
+class _Host:
+    """`free_at` is the first turn that nobody has, `asked_at` when the last visitor began; all in `time.monotonic()`."""
+
+    free_at: float = 0.0
+    asked_at: float = float("-inf")
+    inside: bool = False
+    turns: dict[str, float] = field(default_factory=dict)
 
 
 class Hosts:
-    """When each host may be asked next."""
+    """Who may ask which host when."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._free_at: dict[str, float] = {}
+        self._hosts: dict[str, _Host] = {}
 
-    def enter(self, host: str, settings: FetchSettings, shown: str) -> None:
-        """Returns when the host may be asked, or raises Busy with the seconds until then. An allowed private host is the operator's own."""
+    @contextmanager
+    def visit(self, host: str, settings: FetchSettings, shown: str) -> Iterator[None]:
+        """Held while the host is asked for the location `shown`, after a sleep of at most `SLEEP_S` seconds.
+
+        Raises Busy with the seconds until the location's own turn. An allowed private host is the operator's own, and never kept waiting
+        for; neither is any where `host_gap_s` is 0.
+        """
         if settings.host_gap_s <= 0 or host.lower() in settings.allowed_hosts():
+            yield
             return
-        with self._lock:
-            now = time.monotonic()
-            wait_s = max(0.0, self._free_at.get(host, 0.0) - now)
-            if wait_s > SLEEP_S:
-                raise Busy(shown, f"{host} is asked for other feeds just now; this one waits {wait_s:.0f} s", retry_after_s=wait_s)
-            self._free_at.pop(host, None)  # asked last, remembered longest
-            self._free_at[host] = now + wait_s + settings.host_gap_s
-            while len(self._free_at) > _REMEMBERED:
-                del self._free_at[next(iter(self._free_at))]
-        time.sleep(wait_s)
+        begin_at = self._admit(host.lower(), settings.host_gap_s, shown)
+        try:
+            time.sleep(max(0.0, begin_at - time.monotonic()))
+            yield
+        finally:
+            self._leave(host.lower(), begin_at)
 
     def forget(self) -> None:
         with self._lock:
-            self._free_at.clear()
+            self._hosts.clear()
+
+    def _admit(self, name: str, gap_s: float, shown: str) -> float:
+        """When to begin, in `time.monotonic()`: within `SLEEP_S` from now."""
+        with self._lock:
+            now = time.monotonic()
+            host = self._hosts.pop(name, None) or _Host()
+            self._hosts[name] = host  # asked last, remembered longest
+            self._forget_old()
+            begin_at = max(now, host.turns.pop(shown, host.free_at), host.asked_at + gap_s)
+            if not host.inside and begin_at - now <= SLEEP_S:
+                host.inside, host.asked_at = True, begin_at
+                host.free_at = max(host.free_at, begin_at + gap_s)
+                return begin_at
+            turn = max(begin_at, host.free_at, now + (_OCCUPIED_S if host.inside else 0.0))
+            host.turns = {one: at for one, at in host.turns.items() if at > now - _TURN_KEPT_S} | {shown: turn}
+            host.free_at = turn + gap_s
+        raise Busy(shown, f"{name} is asked for other feeds just now; this one waits {turn - now:.0f} s", retry_after_s=turn - now)
+
+    def _leave(self, name: str, began_at: float) -> None:
+        with self._lock:
+            host = self._hosts.get(name)
+            if host is None:
+                return  # forgotten meanwhile
+            host.inside = False
+            now = time.monotonic()
+            if now - began_at > _LONG_S:
+                host.asked_at = now + _REST_SHARE * (now - began_at)
+
+    def _forget_old(self) -> None:
+        for name in list(self._hosts)[: max(0, len(self._hosts) - _REMEMBERED)]:
+            if not self._hosts[name].inside:
+                del self._hosts[name]
 
 
 HOSTS = Hosts()

@@ -55,14 +55,15 @@ def make_model(folder: Path) -> Path:
     return folder
 
 
-def make_adapter(model_dir: Path, folder: Path, *, seed: int, zero: bool = False) -> Path:
+def make_adapter(model_dir: Path, folder: Path, *, seed: int, zero: bool = False, rank: int = 4, strength: float = 0.3) -> Path:
     """A random LoRA strong enough to change every answer (or, with `zero`, one that changes nothing)."""
     torch.manual_seed(seed)
     base = LlamaForCausalLM.from_pretrained(model_dir)
-    lora = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "down_proj"], task_type="CAUSAL_LM"))
+    targets = ["q_proj", "v_proj", "down_proj"]
+    lora = get_peft_model(base, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, task_type="CAUSAL_LM"))
     for name, value in lora.named_parameters():
         if "lora_B" in name and not zero:
-            torch.nn.init.normal_(value, std=0.3)
+            torch.nn.init.normal_(value, std=strength)
     lora.save_pretrained(folder)
     return folder
 
@@ -95,7 +96,16 @@ def wait_until(condition: Any, *, timeout_s: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-def learn(registry: Registry, *, topic: str, entities: Sequence[str], folder: Path, rehearsed: Sequence[int] = ()) -> Adapter:
+def learn(
+    registry: Registry,
+    *,
+    topic: str,
+    entities: Sequence[str],
+    folder: Path,
+    rehearsed: Sequence[int] = (),
+    rank: int = 4,
+    base_digest: str = "b" * 64,
+) -> Adapter:
     """A checked adapter of the topic, published from `folder`, that has learnt one definition for each entity."""
     now = datetime.now(UTC)
     if topic not in [feed.name for feed in registry.read.feeds()]:
@@ -111,8 +121,8 @@ def learn(registry: Registry, *, topic: str, entities: Sequence[str], folder: Pa
         parent=None,
         method="context",
         base_model="tiny",
-        base_digest="b" * 64,
-        rank=4,
+        base_digest=base_digest,
+        rank=rank,
         definitions=ids,
         rehearsed=rehearsed,
         settings={},
@@ -120,7 +130,7 @@ def learn(registry: Registry, *, topic: str, entities: Sequence[str], folder: Pa
     digest = registry.artifacts.copy_in(folder, adapter_name=adapter.name, manifest={})
     registry.write.finish_learning(adapter.name, digest=digest)
     check = NewCheckRun(
-        digest=digest, base_digest="b" * 64, verdict="passed", metrics={"learned": 0.91, "local": {"value": 0.997}, "skills": 1}
+        digest=digest, base_digest=base_digest, verdict="passed", metrics={"learned": 0.91, "local": {"value": 0.997}, "skills": 1}
     )
     registry.write.record_check(adapter.name, check, [])
     return registry.read.adapter(adapter.name)

@@ -17,7 +17,7 @@ from registry.models import FeedRow
 from tests.registry_parts import add_documents, add_feed
 
 FILE = "registry.sqlite3"
-AFFINITY = {"INTEGER": "INTEGER", "BOOLEAN": "INTEGER", "FLOAT": "REAL", "TEXT": "TEXT", "JSON": "TEXT"}
+AFFINITY = {"INTEGER": "INTEGER", "BOOLEAN": "INTEGER", "FLOAT": "REAL", "TEXT": "TEXT", "JSON": "TEXT", "BLOB": "BLOB"}
 
 
 def make_old(home: Path, version: int) -> None:

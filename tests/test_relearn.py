@@ -182,7 +182,7 @@ def test_a_trace_beyond_chance_refuses() -> None:
     def verdict(real: float) -> list[str]:
         measured = {"base": scored(5.0, 5.0), "in_context": scored(1.0, 1.0), "adapter": scored(real, 4.0), "previous": scored(1.2, 5.0)}
         limits = Check()
-        found = judge(asked, {"measured": measured, "local": [], "finite": True}, limits, named=lambda _: False, rebuilt=True)
+        found = judge(asked, {"measured": measured, "local": [], "finite": True}, limits, named=lambda _: False, relearnt=True)
         return [m.reason for m in found if m.name == "forgotten" and m.reason]
 
     assert verdict(4.0) == []  # what it learnt of other things moves all names alike

@@ -115,6 +115,15 @@ def test_an_engine_of_somebody_else_is_not_started(tmp_path, taken):
     assert [part.name for part in parts_of(tmp_path, settings)] == ["gateway", "daemon"]
 
 
+def test_a_vllm_whose_python_is_known_is_started(tmp_path):
+    unknown = load_settings(tmp_path, engine={"kind": "vllm"})
+    known = load_settings(tmp_path, engine={"kind": "vllm", "vllm_python": "/opt/lorefeed/vllm/bin/python"})
+    assert [[part.name for part in parts_of(tmp_path, settings)] for settings in (unknown, known)] == [
+        ["gateway", "daemon"],
+        ["engine", "gateway", "daemon"],
+    ]
+
+
 def test_the_parts_are_lorefeeds_own_commands(tmp_path):
     parts = parts_of(tmp_path, load_settings(tmp_path, gateway={"port": 4001}, engine={"port": 4002}))
     assert [part.name for part in parts] == ["engine", "gateway", "daemon"]

@@ -11,6 +11,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from daemon.serving.client import EngineClient
+from daemon.serving.errors import EngineDown
 from daemon.serving.gateway import create_gateway
 from daemon.serving.settings import GatewaySettings
 from registry import Registry
@@ -119,6 +121,16 @@ def test_an_engine_that_says_it_is_not_ready_is_to_be_asked_again(tmp_path: Path
     with engine(busy) as url, gateway(tmp_path / "home", url) as front:
         answer = HTTP.post(f"{front}/v1/completions", json=WISH)
         assert (answer.status_code, answer.headers["retry-after"]) == (status, "5")
+
+
+def test_an_engine_that_dies_of_a_load_is_not_held_against_the_adapter() -> None:
+    def dies(connection: socket.socket, _: int) -> None:
+        connection.sendall(
+            b"HTTP/1.1 500 Error\r\ncontent-type: application/json\r\ncontent-length: 25\r\n\r\n" + b'{"error": "EngineCore"}   '
+        )
+
+    with engine(dies) as url, EngineClient(url) as client, pytest.raises(EngineDown, match="died while it was to load news@1"):
+        client.load("news@1", "/adapters/news/1")
 
 
 def test_a_name_that_is_none_never_reaches_the_engine(tmp_path: Path) -> None:

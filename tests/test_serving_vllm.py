@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,12 +20,11 @@ from daemon.serving.vllm import (
     VllmSettings,
     allowed_rank,
     needed_rank,
-    remedy,
-    run_vllm,
     served_at_once,
     vllm_command,
     vllm_environment,
 )
+from daemon.serving.vllm_process import remedy, run_vllm
 from registry import Registry
 from tests.registry_parts import learn
 from tests.serving_parts import free_port, wait_until
@@ -86,10 +88,14 @@ def test_a_rank_beyond_vllm_is_said_before_it_is_started() -> None:
 
 
 def test_its_environment_lets_adapters_be_loaded_and_nothing_of_ours_in() -> None:
-    made = vllm_environment({"PATH": "/bin", "PYTHONPATH": "/ours", "VIRTUAL_ENV": "/ours", "HF_TOKEN": "x"})
+    ours = {"PYTHONPATH": "/ours", "VIRTUAL_ENV": "/ours", "LOREFEED_GATEWAY__API_KEY": "secret", "NOTIFY_SOCKET": "/run/x"}
+    theirs = {"VLLM_LORA_RESOLVER_CACHE_DIR": "/anywhere"}  # vLLM's own resolver leaves that folder for a name such as ../x
+    made = vllm_environment({"PATH": "/bin", "HF_TOKEN": "x", **ours, **theirs}, home=Path("/home"))
     assert made == {
         "PATH": "/bin",
         "HF_TOKEN": "x",
+        "HF_HUB_OFFLINE": "1",
+        "LOREFEED_HOME": "/home",
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
@@ -132,6 +138,27 @@ def test_it_is_never_opened_to_others(tmp_path: Path) -> None:
         run_vllm(replace(wanted, host="0.0.0.0"))
     with pytest.raises(VllmFailed, match="no Python"):
         run_vllm(replace(wanted, python=tmp_path / "nowhere"))
+
+
+def test_a_taken_port_is_said_before_vllm_is_started(tmp_path: Path) -> None:
+    wanted = settings(tmp_path, "#!/bin/sh\ntouch started\n")
+    with socket.create_server(("127.0.0.1", wanted.port)), pytest.raises(VllmFailed, match="cannot listen on") as caught:
+        run_vllm(wanted)
+    assert "engine.port" in caught.value.hint
+
+
+def test_what_starts_it_can_be_killed_and_takes_it_along(tmp_path: Path) -> None:
+    wanted = settings(tmp_path, SERVES)
+    call = f"run_vllm(VllmSettings(Path({str(wanted.python)!r}), 'm', 'm', '127.0.0.1', {wanted.port}, max_resident=1, rank=8, served_at_once=1))"
+    program = (
+        f"from pathlib import Path; from daemon.serving.vllm import VllmSettings; from daemon.serving.vllm_process import run_vllm; {call}"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
+    with EngineClient(f"http://127.0.0.1:{wanted.port}") as client:
+        wait_until(client.healthy, timeout_s=60)
+        process.kill()
+        process.wait()
+        wait_until(lambda: not client.healthy(), timeout_s=10)
 
 
 def test_one_that_never_answers_is_given_up(tmp_path: Path) -> None:

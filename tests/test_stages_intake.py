@@ -80,10 +80,34 @@ def test_the_same_definition_twice_is_a_witness_and_another_one_supersedes(regis
     take_in(registry, settings, now=datetime.now(UTC))
     (definition,) = registry.read.definitions()
     assert definition.witnesses == 1
-    (folder / "c.txt").write_text("Velmora is a town that lies at the edge of a forest.")
+    (folder / "c.txt").write_text(FILM.replace("comedy", "drama"))
     take_in(registry, settings, now=datetime.now(UTC).replace(year=2030))
     newer = next(d for d in registry.read.definitions() if d.id != definition.id)
     assert newer.supersedes == definition.id
+
+
+def test_the_same_definition_in_other_dress_is_not_taken_again(registry: Registry, settings: Settings, folder: Path) -> None:
+    (folder / "a.txt").write_text(FILM)
+    (folder / "b.md").write_text(f"Some news first. It rained.\n\n**{FILM.replace('a film', 'the film').replace('. It', '; it')}**")
+    take_in(registry, settings, now=datetime.now(UTC))
+    (definition,) = registry.read.definitions()
+    assert definition.witnesses == 1
+
+
+def test_two_things_of_one_name_stay_two(registry: Registry, settings: Settings, folder: Path) -> None:
+    (folder / "a.txt").write_text(FILM)
+    (folder / "b.txt").write_text("Velmora is a town that lies at the edge of a forest.")
+    take_in(registry, settings, now=datetime.now(UTC))
+    assert [(d.state, d.supersedes) for d in registry.read.definitions()] == [("found", None)] * 2
+
+
+def test_a_copy_of_a_document_is_told_by_its_original(registry: Registry, settings: Settings, folder: Path) -> None:
+    told = " ".join(f"The clerk counted barge {n} and wrote {n * 7} sacks of grain into the book of the harbour." for n in range(9))
+    for name, text in (("a.txt", told), ("b.txt", told.replace("barge 4", "boat 4"))):
+        (folder / name).write_text(text)
+    take_in(registry, settings, now=datetime.now(UTC))
+    first, copy = registry.read.documents()
+    assert (first.near, copy.near) == (None, first.id)
 
 
 def test_an_unreachable_feed_is_counted_on_its_row_and_tried_again_later(registry: Registry, settings: Settings) -> None:

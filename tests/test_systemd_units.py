@@ -79,10 +79,13 @@ def test_units_share_one_home_and_one_user(unit):
     assert value(unit, "StateDirectory") == "lorefeed"
     assert value(unit, "User") == value(unit, "Group") == "lorefeed"
     environment = " ".join(v for _, key, v, _ in directives(unit) if key == "Environment")
-    assert ("LOREFEED_HOME=/var/lib/lorefeed" in environment) == (unit != "lorefeed-vllm.service")
+    assert "LOREFEED_HOME=/var/lib/lorefeed" in environment
 
 
-@pytest.mark.parametrize(("unit", "command"), [("lorefeed", "daemon"), ("lorefeed-gateway", "gateway"), ("lorefeed-engine", "engine")])
+@pytest.mark.parametrize(
+    ("unit", "command"),
+    [("lorefeed", "daemon"), ("lorefeed-gateway", "gateway"), ("lorefeed-engine", "engine"), ("lorefeed-vllm", "engine --kind vllm")],
+)
 def test_services_start_what_is_current_with_the_keys_that_systemd_keeps(unit, command):
     assert value(f"{unit}.service", "ExecStart") == f"/opt/lorefeed/current/bin/lorefeed {command}"
     assert value(f"{unit}.service", "LoadCredential") == "lorefeed:/etc/lorefeed/credentials"
@@ -101,6 +104,14 @@ def test_answers_under_way_may_end(unit):
     from daemon.serving.listen import ANSWERS_MAY_END_S
 
     assert int(value(unit, "TimeoutStopSec")) > ANSWERS_MAY_END_S
+
+
+def test_vllm_has_time_to_start_and_to_end():
+    from daemon.serving.vllm import VllmSettings
+    from daemon.serving.vllm_process import STOP_WITHIN_S
+
+    assert int(value("lorefeed-vllm.service", "TimeoutStopSec")) > STOP_WITHIN_S
+    assert int(value("lorefeed-vllm.service", "TimeoutStartSec")) > VllmSettings.__dataclass_fields__["start_timeout_s"].default
 
 
 @pytest.mark.parametrize("unit", [unit for unit in UNITS if unit not in ("lorefeed.target", "lorefeed-backup.service")])

@@ -1,197 +1,189 @@
-"""`python -m daemon.benches.ingest [DIR] [--feeds N] [--workers N]`: polling as the daemon does it, against a server on this machine.
+"""What polling costs on this machine: against the bare parser in the same run, and with thousands of feeds due at once.
 
-`throughput` polls real feeds of DIR once, over HTTP, through every stage into a registry, and beside it, in the same run, gives the bare
-parser and cleaner the same bytes. `due` polls N feeds that are due at once, a few of whose servers hang or fail, and tells how late each was.
+`throughput` polls feeds over HTTP into a registry with as many pollers as the daemon has, and gives the bare parser and cleaner the same
+bytes, in turns. `due` lets the daemon itself poll many feeds of many hosts, a few of which hang or fail, and tells how late each was and
+how politely the hosts were asked.
 """
 
-import argparse
+from __future__ import annotations
+
 import contextlib
-import json
+import io
 import logging
-import multiprocessing
 import statistics
-import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from daemon.config import Settings, load_settings
+import feedparser
+
+from daemon.benches.feed_server import Plan, address, made_feed, report, serving
+from daemon.config import load_settings
+from daemon.service import run_daemon
 from daemon.stages.ingest import poll_feed
 from registry import Feed, FeedState, Registry
-from sources.bench.sets import rows
+from sources.bench.sets import FEED_SETS, rows
 from sources.entry import settle
 from sources.errors import SourceError
 from sources.feed import parse_feed
 from sources.page import html_to_text
+from sources.politeness import HOSTS
 
-DEFAULT_DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 LARGE_BYTES = 5000  # a feed as sites publish it; what is smaller in the sets is a test of one element
-HANGS_EVERY, FAILS_EVERY = 100, 50
+REPEATED = 6  # addresses at which each file lies, so that a turn is long enough to be timed
+LOCAL = {"allow_private": ("127.0.0.0/8",)}
+_SUFFIXES = (".xml", ".rss", ".atom", ".rdf", ".json")
 Json = dict[str, Any]
+Say = Callable[[str], None]
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Feeds by number; of the made ones every hundredth hangs, and every fiftieth fails."""
-
-    protocol_version = "HTTP/1.1"
-    bodies: tuple[bytes, ...] = ()
-
-    def do_GET(self) -> None:
-        number = int(self.path.rsplit("/", 1)[-1]) if self.path.rsplit("/", 1)[-1].isdigit() else -1
-        if self.path.startswith("/made/"):
-            if number % HANGS_EVERY == HANGS_EVERY - 1:
-                time.sleep(30)
-                return
-            self._answer(503 if number % FAILS_EVERY == FAILS_EVERY - 1 else 200, made_feed(number))
-        elif 0 <= number < len(self.bodies):
-            self._answer(200, self.bodies[number])
-        else:
-            self._answer(404, b"")
-
-    def _answer(self, status: int, body: bytes) -> None:
-        with contextlib.suppress(OSError):
-            self.send_response(status)
-            self.send_header("Content-Type", "application/xml")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+def bodies_of(data: Path | None) -> list[bytes]:
+    """The feeds to poll: those of the labelled sets or the files of a folder, else made ones."""
+    if data is None:
+        return [made_feed(number, items=20, paragraphs=6) for number in range(10)]
+    found = [row["data"] for name in FEED_SETS for row in rows(data, name)]
+    return found or [file.read_bytes() for file in sorted(data.iterdir()) if file.suffix.lower() in _SUFFIXES]
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 512
+def throughput(bodies: list[bytes], *, rounds: int, repeated: int = REPEATED, say: Say = lambda _: None) -> Json:
+    """Documents a second through everything, and of the bare parser and cleaner; the share is the median of the rounds' own."""
+    html_to_text("<html><body><p>Loads the extractor first.</p></body></html>")
+    files = [body for body in bodies for _ in range(repeated)]
+    bare_s, ingest_s, documents = [], [], 0
+    with _folder() as folder, serving(_written(bodies, folder), folder) as port:
+        places = [f"{address(0, port)}/file/{number // repeated}?{number}" for number in range(len(files))]
+        for turn in range(rounds):
+            bare_s.append(_timed(lambda: _bare(files)))
+            settings = load_settings(folder / f"home{turn}", sources={**LOCAL, "host_gap_s": 0.0})
+            with Registry.open(settings.home) as registry, ThreadPoolExecutor(settings.sources.pollers) as pollers:
+                feeds = _add_feeds(registry, places)
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass  # a client that gave up on a hanging feed
+                def poll(feed: Feed) -> int:
+                    return poll_feed(registry, feed, settings, now=datetime.now(UTC)).counts.get("documents", 0)  # noqa: B023
+
+                ingest_s.append(_timed(lambda: list(pollers.map(poll, feeds))))  # noqa: B023
+                documents = sum(feed.documents for feed in registry.read.feeds())
+            say(f"Turn {turn + 1}: the bare parser {bare_s[-1]:.2f} s, everything {ingest_s[-1]:.2f} s.")
+    return {
+        "feeds": len(files),
+        "size_bytes": sum(map(len, files)),
+        "documents": documents,
+        "bare_s": round(statistics.median(bare_s), 3),
+        "ingest_s": round(statistics.median(ingest_s), 3),
+        "documents_a_second": round(documents / statistics.median(ingest_s)),
+        "share": round(statistics.median(bare / through for bare, through in zip(bare_s, ingest_s, strict=True)), 3),
+    }
 
 
-def made_feed(number: int) -> bytes:
-    items = "".join(
-        f"<item><guid>{number}-{n}</guid><title>Item {n} of {number}</title><link>http://x.example/{number}/{n}</link>"
-        f"<description>&lt;p&gt;Feed {number} says in item {n} that a tarn is a small lake in the hills.&lt;/p&gt;</description></item>"
-        for n in range(10)
-    )
-    return f"<rss version='2.0'><channel><title>Feed {number}</title>{items}</channel></rss>".encode()
+def due(
+    count: int, *, hosts: int, hanging: int, failing: int, patience_s: float = 3600.0, say: Say = lambda _: None, **sources: Any
+) -> Json:
+    """How late each of `count` feeds is polled by the daemon when all are due at once, and how the `hosts` they lie on were asked."""
+    plan = Plan(hosts=hosts, hanging=_spread(hanging, count, 1), failing=_spread(failing, count, 2))
+    with _folder() as folder, serving(plan, folder) as port:
+        home = folder / "home"
+        settings = load_settings(
+            home,
+            sources={**LOCAL, **sources},
+            learn={"settle_s": 1e9},
+            engine={"url": "http://127.0.0.1:1"},
+            daemon={"reconcile_s": 3600.0},
+        )
+        with Registry.open(home) as registry:
+            _add_feeds(registry, [f"{address(_host_of(number, count, hosts), port)}/made/{number}" for number in range(count)])
+            say(f"{count} feeds of {hosts} hosts are due; {hanging} hang and {failing} fail.")
+            began = datetime.now(UTC)
+            with _daemon(home, settings):
+                deadline = time.monotonic() + patience_s
+                while (left := sum(f.last_checked_at is None for f in registry.read.feeds())) and time.monotonic() < deadline:
+                    say(f"{(datetime.now(UTC) - began).total_seconds():.0f} s: {count - left} polled.")
+                    time.sleep(2.0)
+            polled = registry.read.feeds()
+        late_s = [(f.last_checked_at - began).total_seconds() for f in polled if f.last_checked_at is not None]
+        cuts = statistics.quantiles(late_s, n=100) if len(late_s) > 1 else [0.0] * 99
+        wrong = {number for number, f in enumerate(polled) if f.error_count} - {*plan.hanging, *plan.failing}
+        return {
+            "feeds": count,
+            "pollers": settings.sources.pollers,
+            "seconds": round(max(late_s, default=0.0), 1),
+            "late_p50_s": round(cuts[49], 1),
+            "late_p99_s": round(cuts[98], 1),
+            "never_polled": sum(f.last_checked_at is None for f in polled),
+            "failing": sum(f.error_count > 0 for f in polled),
+            "wrongly_failing": len(wrong),
+            "retired": sum(f.state is FeedState.RETIRED for f in polled),
+            "documents": sum(f.documents for f in polled),
+            "host_gap_s": settings.sources.host_gap_s,
+            "asked": report(port),
+        }
+
+
+def _spread(some: int, count: int, offset: int) -> list[int]:
+    return [(index * count) // some + offset for index in range(some)] if some else []
+
+
+def _host_of(number: int, count: int, hosts: int) -> int:
+    """Neighbours lie on different hosts, and so do those that hang: one silent host is not the bench."""
+    return (number + number * hosts // max(1, count)) % hosts
 
 
 @contextlib.contextmanager
-def serving(bodies: tuple[bytes, ...]) -> Iterator[str]:
-    """The server as a process of its own, so that it takes nothing from what is measured but the machine's time."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(bodies, theirs), daemon=True)
-    process.start()
+def _daemon(home: Path, settings: Any) -> Iterator[None]:
+    stop = threading.Event()
+    HOSTS.forget()
+    thread = threading.Thread(target=run_daemon, args=(home, settings), kwargs={"stop": stop, "warm": False})
+    thread.start()
     try:
-        yield f"http://127.0.0.1:{ours.recv()}"
+        yield
     finally:
-        process.terminate()
-        process.join()
+        stop.set()
+        thread.join()
 
 
-def _serve(bodies: tuple[bytes, ...], told: Connection) -> None:
-    server = _Server(("127.0.0.1", 0), type("BenchHandler", (Handler,), {"bodies": bodies}))
-    told.send(server.server_address[1])
-    server.serve_forever()
+@contextlib.contextmanager
+def _folder() -> Iterator[Path]:
+    """A place for the bench's own registry; and no log lines about the feeds that are meant to fail."""
+    logging.disable(logging.WARNING)
+    try:
+        with tempfile.TemporaryDirectory(prefix="lorefeed-bench-") as folder:
+            yield Path(folder)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
-def add_feeds(registry: Registry, locations: list[str]) -> list[Feed]:
+def _written(bodies: list[bytes], folder: Path) -> Plan:
+    files = [folder / f"{number}.feed" for number in range(len(bodies))]
+    for file, body in zip(files, bodies, strict=True):
+        file.write_bytes(body)
+    return Plan(files=[str(file) for file in files])
+
+
+def _add_feeds(registry: Registry, locations: Iterable[str]) -> list[Feed]:
     return [
         registry.write.add_feed(location, name=f"f{n}", kind="feed", topic="news", trust="auto", interval_s=3600)
         for n, location in enumerate(locations)
     ]
 
 
-def throughput(data_dir: Path, home: Path, settings: Settings) -> Json:
-    """Feeds a second through everything, and through the bare parser and cleaner; each the best of three."""
-    bodies = tuple(
-        row["data"] for name in ("feeds_misc", "feeds_feedrs") for row in rows(data_dir, name) if len(row["data"]) >= LARGE_BYTES
-    )
-    if not bodies:
-        return {"absent": str(data_dir)}
-    html_to_text("<html><body><p>Loads the extractor first.</p></body></html>")
-    bare_s, through_s = [], []
-    with serving(bodies) as base:
-        for turn in range(3):
-            bare_s.append(_timed(lambda: _bare(bodies)))
-            with Registry.open(home / f"turn{turn}") as registry:
-                feeds = add_feeds(registry, [f"{base}/{n}" for n in range(len(bodies))])
-                through_s.append(_timed(lambda: [poll_feed(registry, f, settings, now=datetime.now(UTC)) for f in feeds]))  # noqa: B023
-    size = sum(map(len, bodies))
-    return {
-        "files": len(bodies),
-        "size_bytes": size,
-        "bare_s": round(min(bare_s), 3),
-        "ingest_s": round(min(through_s), 3),
-        "share": round(min(bare_s) / min(through_s), 3),
-    }
-
-
-def _bare(bodies: tuple[bytes, ...]) -> None:
+def _bare(bodies: Iterable[bytes]) -> None:
+    """feedparser and the cleaning of HTML, and nothing else. A JSON Feed, which feedparser does not read, goes to our own reader."""
     for body in bodies:
-        with contextlib.suppress(SourceError):
-            settle(parse_feed(body, "bench", base_url="http://x.example/").entries)
+        if body.lstrip().startswith(b"{"):
+            with contextlib.suppress(SourceError):
+                settle(parse_feed(body, "bench", base_url="http://x.example/").entries)
+            continue
+        with contextlib.suppress(Exception):  # what it cannot read is not what is measured
+            for entry in feedparser.parse(io.BytesIO(body), resolve_relative_uris=False, sanitize_html=False).entries:
+                content = entry.get("content")
+                html_to_text(str(content[0].get("value") if content else entry.get("summary") or ""))
 
 
-def _timed(work: Any) -> float:
+def _timed(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
-
-
-def due(count: int, workers: int, home: Path, settings: Settings) -> Json:
-    """How late each of `count` feeds is polled that are due at once, though some of them hang and fail."""
-    with serving(()) as base, Registry.open(home / "due") as registry:
-        feeds = add_feeds(registry, [f"{base}/made/{n}" for n in range(count)])
-        began = time.perf_counter()
-        late_s: list[float] = []
-
-        def poll(feed: Feed) -> None:
-            poll_feed(registry, feed, settings, now=datetime.now(UTC))
-            late_s.append(time.perf_counter() - began)
-
-        with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(poll, feeds))
-        took = time.perf_counter() - began
-        polled = registry.read.feeds()
-        cuts = statistics.quantiles(late_s, n=100)
-        return {
-            "feeds": count,
-            "workers": workers,
-            "seconds": round(took, 1),
-            "feeds_an_hour": round(3600 * count / took),
-            "late_p50_s": round(cuts[49], 2),
-            "late_p99_s": round(cuts[98], 2),
-            "never_polled": sum(feed.last_checked_at is None for feed in polled),
-            "failing": sum(feed.error_count > 0 for feed in polled),
-            "wrongly_failing": sum(feed.error_count > 0 and n % FAILS_EVERY != FAILS_EVERY - 1 for n, feed in enumerate(polled)),
-            "retired": sum(feed.state is FeedState.RETIRED for feed in polled),
-            "documents": sum(feed.documents for feed in polled),
-        }
-
-
-def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m daemon.benches.ingest")
-    parser.add_argument("data", nargs="?", type=Path, default=DEFAULT_DATA)
-    parser.add_argument("--feeds", type=int, default=2000)
-    parser.add_argument("--workers", type=int, default=4)
-    asked = parser.parse_args(arguments)
-    logging.disable(logging.WARNING)  # what fails here is meant to
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        local = {"allow_private": ("127.0.0.0/8",), "host_gap_s": 0.0, "read_timeout_s": 2.0, "total_timeout_s": 5.0}
-        settings = load_settings(home, sources=local)
-        report = {"throughput": throughput(asked.data, home, settings), "due": due(asked.feeds, asked.workers, home, settings)}
-    sys.stdout.write(json.dumps(report, indent=2) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -33,12 +34,14 @@ def engine(
     from daemon.serving.engine_app import run_engine
 
     folder = folder_of(settings.model, settings.revision)
+    _record_start(settings, folder, kind="embedded", max_rank=None)
     run_engine(folder, host=settings.engine.host, port=settings.engine.port, served_name=settings.served_name, revision=settings.revision)
 
 
 def _run_vllm(ctx: typer.Context, settings: Settings) -> None:
     from daemon.learn.folders import folder_of
-    from daemon.serving.vllm import VllmSettings, needed_rank, run_vllm, served_at_once
+    from daemon.serving.vllm import VllmSettings, allowed_rank, needed_rank, served_at_once
+    from daemon.serving.vllm_process import run_vllm
 
     ours = settings.engine
     if ours.vllm_python is None:
@@ -47,10 +50,13 @@ def _run_vllm(ctx: typer.Context, settings: Settings) -> None:
             hint="Set engine.vllm_python to the Python of that environment; or set engine.kind = 'embedded'",
         )
     with place_of(ctx).registry(create=True) as registry:
-        rank, at_once = needed_rank(registry, configured=settings.learn.rank), served_at_once(registry)
+        merges = any(len(alias.topics) > 1 for alias in registry.read.aliases())
+        configured = max(settings.learn.rank, settings.learn.merged_rank if merges else 0)
+        rank, at_once = needed_rank(registry, configured=configured), served_at_once(registry)
+    folder = folder_of(settings.model, settings.revision)
     wanted = VllmSettings(
         python=ours.vllm_python,
-        model=str(folder_of(settings.model, settings.revision)),
+        model=str(folder),
         served_name=settings.served_name,
         host=ours.host,
         port=ours.port,
@@ -60,8 +66,20 @@ def _run_vllm(ctx: typer.Context, settings: Settings) -> None:
         max_model_len=ours.vllm_max_model_len,
         memory_share=ours.vllm_memory_share,
         arguments=ours.vllm_arguments,
+        home=settings.home,
     )
+    _record_start(settings, folder, kind="vllm", max_rank=allowed_rank(rank))
     run_vllm(wanted)
+
+
+def _record_start(settings: Settings, folder: Path, *, kind: str, max_rank: int | None) -> None:
+    """So that adapters of another base or of too high a rank are refused before this engine sees them."""
+    from daemon.learn.folders import digest_of
+    from daemon.serving.started import Started, record_start
+
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    started = Started(kind, settings.model, settings.revision, str(folder), digest_of(folder), max_rank)
+    record_start(settings.home, started)
 
 
 def gateway(ctx: typer.Context) -> None:
@@ -90,7 +108,7 @@ def gateway(ctx: typer.Context) -> None:
                 max_concurrent=front.max_concurrent,
                 max_tokens=front.max_tokens,
             ),
-            reconcile_settings=reconcile_settings(settings),
+            reconcile_settings=lambda: reconcile_settings(settings),
         )
 
 

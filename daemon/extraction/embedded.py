@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from daemon.extraction.rules import EMBEDDED, Rule
+from daemon.extraction.insets import EMBEDDED
+from daemon.extraction.rule import Rule
 from daemon.extraction.scoring import EVALUATIVE, SUPERLATIVES, genus_of
 from daemon.extraction.subjects import Subject, name_from_words
 from daemon.extraction.words import (

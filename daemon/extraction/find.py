@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from daemon.extraction import shapes
 from daemon.extraction.blocks import Block, Kind, blocks
+from daemon.extraction.candidates import Candidate, Place
 from daemon.extraction.found import MAX_DEFINITION_CHARACTERS, MAX_SENTENCES, Examined, FoundDefinition, Refused, collapse
 from daemon.extraction.glossary import Entry, entries
 from daemon.extraction.markup import mask, readable
@@ -14,7 +15,6 @@ from daemon.extraction.rules import GLOSSARY
 from daemon.extraction.scoring import THRESHOLD
 from daemon.extraction.screen import screen
 from daemon.extraction.sentences import sentences
-from daemon.extraction.shapes import Candidate, Place
 from daemon.extraction.titles import Title, name_key, read_title
 from daemon.extraction.words import CONNECTIVES
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from daemon.extraction.rules import NAMING_VERB, NAMINGS, Rule
+from daemon.extraction.namings import NAMING_VERB, NAMINGS
+from daemon.extraction.rule import Rule
 from daemon.extraction.subjects import Subject, name_from_words
 from daemon.extraction.words import (
     COMMON_VERBS,

@@ -21,6 +21,7 @@ from daemon.learn import replay, score
 from daemon.learn.data import Example
 from daemon.learn.elicit import ElicitPlan, Told
 from daemon.learn.errors import LearnError, TooLong
+from daemon.learn.merge import merge
 from daemon.learn.methods import Lesson, learn
 from daemon.learn.models import Base, draw_back, drop_adapter, load_adapter, load_base, save_adapter, using
 from daemon.learn.novelty import novelty
@@ -95,6 +96,11 @@ class Worker:
         parent = Path(request["parent"]) if request.get("parent") else None
         draw_back(Path(request["adapter"]), parent, strength=float(request["strength"]), out=Path(request["out"]))
         return {"strength": float(request["strength"])}
+
+    def merge(self, request: Json, progress: Progress) -> Json:
+        """Writes the sum of several adapters to `out`."""
+        merged = merge([Path(folder) for folder in request["adapters"]], Path(request["out"]), rank_max=int(request["rank_max"]))
+        return {"rank": merged.rank, "kept": merged.kept}
 
     def check(self, request: Json, progress: Progress) -> Json:
         """Asks every probe of the base, of the base with the definition in context, of the adapter and of the version before it."""
@@ -250,7 +256,7 @@ def serve(worker: Worker, requests: TextIO, answers: TextIO) -> None:
             )
 
 
-_REQUESTS = frozenset({"hello", "novelty", "elicit", "hold_out", "learn", "draw_back", "check", "ask"})
+_REQUESTS = frozenset({"hello", "novelty", "elicit", "hold_out", "learn", "draw_back", "merge", "check", "ask"})
 
 
 def _allowed(op: str) -> str:

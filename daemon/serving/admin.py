@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import anyio.to_thread
@@ -57,6 +57,14 @@ class EndCanary(_Order):
     reason: str | None = None
 
 
+ORDERS: Mapping[str, tuple[str, type[BaseModel]]] = {
+    "promote": ("Point an alias at a version", Promote),
+    "rollback": ("Go back to what the alias served before", Rollback),
+    "canary": ("Try a version on some conversations", BeginCanary),
+    "canary/end": ("End the trial", EndCanary),
+}
+
+
 def admin_routes(registry: Registry) -> list[Route]:
     """The Guard lets only administrators come here."""
     write = registry.write
@@ -75,12 +83,8 @@ def admin_routes(registry: Registry) -> list[Route]:
     def end(order: EndCanary) -> dict[str, Any]:
         return canary_answer(write.end_canary(order.alias, actor=ACTOR, reason=order.reason))
 
-    return [
-        _route("promote", Promote, promote),
-        _route("rollback", Rollback, rollback),
-        _route("canary", BeginCanary, begin),
-        _route("canary/end", EndCanary, end),
-    ]
+    doing: Mapping[str, Callable[[Any], dict[str, Any]]] = {"promote": promote, "rollback": rollback, "canary": begin, "canary/end": end}
+    return [_route(name, kind, doing[name]) for name, (_, kind) in ORDERS.items()]
 
 
 def release_answer(release: Release) -> dict[str, Any]:

@@ -89,8 +89,11 @@ class EngineClient:
         if answer.is_success:
             return
         reason = _error_message(answer)
-        if "already been loaded" not in reason:
-            raise AdapterRefused(name, reason)
+        if "already been loaded" in reason:
+            return
+        if answer.is_server_error and not self.healthy():
+            raise EngineDown(f"The engine at {self.url} died while it was to load {name}: {reason}")  # which says nothing of the adapter
+        raise AdapterRefused(name, reason)
 
     def unload(self, name: str) -> None:
         """Unload an adapter. Unloading what is not loaded is no error."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -29,17 +29,20 @@ from daemon.serving.flight import InFlight
 from daemon.serving.listen import inherited_sockets, most_open, serve
 from daemon.serving.measures import Measures
 from daemon.serving.names import BASE
+from daemon.serving.openapi import describe
 from daemon.serving.page import render_page
 from daemon.serving.protocol import bad_request
 from daemon.serving.reconcile import load_on_demand
 from daemon.serving.resolve import Resolver
 from daemon.serving.settings import GatewaySettings, ReconcileSettings
+from daemon.serving.stage_measures import StageMeasures
 from daemon.serving.upstream import Engines
 from daemon.web.routes import Dashboard
 from registry import Registry, RegistryError, ServedView
 
 log = logging.getLogger(__name__)
 DRAIN_WAIT_MAX_S = 60.0
+LoadSettings = Callable[[], ReconcileSettings]  # an engine that is started again may be another one
 
 
 def run_gateway(
@@ -48,9 +51,9 @@ def run_gateway(
     engine_url: str | Sequence[str],
     base_name: str,
     settings: GatewaySettings,
-    reconcile_settings: ReconcileSettings | None = None,
+    reconcile_settings: LoadSettings | None = None,
 ) -> None:
-    """Serve until told to stop; answers under way are finished."""
+    """Serve until told to stop; answers under way are finished. `reconcile_settings` are asked for anew before each load."""
     sockets = inherited_sockets()
     host, port = most_open(sockets, settings.host, settings.port)
     settings = replace(settings, host=host, port=port)
@@ -79,7 +82,7 @@ def create_gateway(
     engine_url: str | Sequence[str],
     base_name: str,
     settings: GatewaySettings,
-    reconcile_settings: ReconcileSettings | None = None,
+    reconcile_settings: ReconcileSettings | LoadSettings | None = None,
 ) -> Starlette:
     view = registry.served()
     keys = Keys(view, settings)
@@ -89,7 +92,8 @@ def create_gateway(
         view.close()
         raise
     urls = [engine_url] if isinstance(engine_url, str) else list(engine_url)
-    load_settings = reconcile_settings or ReconcileSettings(base_name=base_name)
+    fixed = reconcile_settings or ReconcileSettings(base_name=base_name)
+    load_settings = (lambda: fixed) if isinstance(fixed, ReconcileSettings) else fixed
     gateway = _Gateway(registry, view, urls=urls, base_name=base_name, settings=settings, load_settings=load_settings)
     routes = [  # looked through in this order
         Route("/v1/completions", gateway.answering, methods=["POST"]),
@@ -100,6 +104,7 @@ def create_gateway(
         Route("/metrics", gateway.metrics),
         Route("/lorefeed/inflight", gateway.inflight),
         Route("/v1/models", gateway.models),
+        Route("/openapi.json", gateway.openapi),
         *admin_routes(registry),
         *Dashboard(registry, keys=keys.all, base_name=base_name, answering=gateway.answering, health=gateway.health).routes(),
     ]
@@ -115,14 +120,15 @@ class _Gateway:
         urls: Sequence[str],
         base_name: str,
         settings: GatewaySettings,
-        load_settings: ReconcileSettings,
+        load_settings: LoadSettings,
     ) -> None:
         self._registry = registry
         self._view = view
         self._base_name = base_name
         self._load_settings = load_settings
+        self._settings = settings
         self._in_flight = InFlight()
-        self._measures = Measures()
+        self._measures = Measures(StageMeasures(registry))
         self._engines = Engines(urls, timeout_s=settings.upstream_timeout_s, load=self._load)
         self.answering = Answering(
             Resolver(registry, view, base_name=base_name),
@@ -149,7 +155,7 @@ class _Gateway:
         busy = self._in_flight.counts()
         with EngineClient(url) as client:
             idle = [one for one in dispensable if one not in busy]
-            load_on_demand(self._registry, client, name, dispensable=idle, settings=self._load_settings)
+            load_on_demand(self._registry, client, name, dispensable=idle, settings=self._load_settings())
 
     async def models(self, _: Request) -> Response:
         aliases = self._view.now().aliases.values()
@@ -207,6 +213,11 @@ class _Gateway:
             return JSONResponse({"status": "not ready", "problems": problems}, status_code=503)
         return JSONResponse({"status": "ready"})
 
+    async def openapi(self, _: Request) -> Response:
+        names = [self._base_name, BASE, *self._view.now().aliases]
+        return JSONResponse(describe(self._settings, models=list(dict.fromkeys(names))))
+
     async def metrics(self, _: Request) -> Response:
-        text = self._measures.text(in_flight=self._in_flight.counts(), engines=self._engines.health())
+        counts, engines = self._in_flight.counts(), self._engines.health()
+        text = await anyio.to_thread.run_sync(partial(self._measures.text, in_flight=counts, engines=engines))
         return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.registry import Collector
 
 _USAGE = b'"usage":'
 _DECODER = json.JSONDecoder()
@@ -17,8 +18,10 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 class Measures:
     """Labels are only ever names that were resolved, so strangers cannot make new ones. Their children are looked up once: it is the dear part."""
 
-    def __init__(self) -> None:
+    def __init__(self, *others: Collector) -> None:
         self.registry = CollectorRegistry()
+        for other in others:
+            self.registry.register(other)
         labels = ["model", "adapter"]
         self._requests = Counter("lorefeed_requests", "Answered requests.", [*labels, "status"], registry=self.registry)
         self._seconds = Histogram(

@@ -72,6 +72,8 @@ def reconcile(registry: Registry, client: EngineClient, *, settings: ReconcileSe
                 _mark(registry, adapter, str(err))
         except EngineFailed as err:
             problems.append(str(err))  # the engine's trouble, not the adapter's
+    if loaded:
+        keep_warm(client, kept)
     problems += [_no_room(adapter, settings) for adapter in wanted[settings.max_resident :]]
     if loaded or unloaded or problems:
         log.info("Reconciled the engine: %d loaded, %d unloaded, %d problems", len(loaded), len(unloaded), len(problems))
@@ -107,7 +109,7 @@ def load_verified(registry: Registry, client: EngineClient, adapter: Adapter, *,
             hint=f"Serve the base it was made for, or learn again: lorefeed learn {adapter.topic}",
         )
     path = _folders.verify(registry, adapter).resolve()
-    if problem := preload_problem(path, max_rank=settings.max_rank):
+    if problem := preload_problem(path, max_rank=settings.max_rank, base_folder=settings.base_folder):
         raise AdapterRefused(adapter.name, problem)
     client.load(adapter.name, str(path))
     log.info("Loaded adapter %s", adapter.name, extra={"action": "loaded", "adapter": adapter.name})
@@ -138,9 +140,22 @@ def load_on_demand(registry: Registry, client: EngineClient, name: str, *, dispe
     resident = [card.name for card in client.models() if is_adapter_name(card.name)]
     wanted = {adapter.name for adapter in wanted_adapters(registry)}
     spare = [one for one in dispensable if one in resident and one not in wanted] or [one for one in dispensable if one in resident]
-    for one in spare[: max(0, len(resident) + 1 - settings.max_resident)]:
+    gone = spare[: max(0, len(resident) + 1 - settings.max_resident)]
+    for one in gone:
         client.unload(one)
     load_proven(registry, client, registry.read.adapter(name), settings=settings)
+    keep_warm(client, [one for one in resident if one not in gone])
+
+
+def keep_warm(client: EngineClient, names: Sequence[str]) -> None:
+    """One token from each. vLLM keeps what was unloaded until it is what was used longest ago, so each load brings the end nearer for what is
+    registered but seldom asked: put out of memory, it would be read from its folder again, without anybody looking at that first.
+    """
+    for name in names:
+        try:
+            client.complete("x", model=name, max_tokens=1)
+        except EngineFailed as err:
+            log.info("%s was not kept warm at %s: %s", name, client.url, err)  # unloaded meanwhile, or the engine has trouble of its own
 
 
 def proof_problem(registry: Registry, client: EngineClient, adapter: Adapter, *, settings: ReconcileSettings) -> str | None:

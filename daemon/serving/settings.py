@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class ReconcileSettings:
 
     base_name: str
     base_digest: str | None = None  # when known, adapters made for another base are not loaded
+    base_folder: Path | None = None  # when known, adapters must fit the shapes of its layers
     canary_tokens: int = 8  # how much text proves that an adapter does something
     proof_questions: int = 4  # of the check's own questions, asked again after each load
     max_resident: int = 8  # adapters an engine holds without reading any from disk again

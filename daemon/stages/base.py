@@ -5,6 +5,8 @@ from daemon.errors import BaseChanged
 from daemon.teacher import Teacher
 from registry import Adapter, DefinitionState, Registry
 
+MERGE, MERGED = "merge", "merged"  # a method; and in an adapter's settings, the names of the versions it was merged of
+
 
 def serving_adapter(registry: Registry, topic: str) -> Adapter | None:
     """The version that the topic's own alias points at."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from daemon.config import Settings
 from daemon.mentions import NameFinder, learnt_names
-from daemon.stages.base import require_same_base, serving_adapter
+from daemon.stages.base import MERGE, MERGED, require_same_base, serving_adapter
 from daemon.stages.forgotten import forgotten_questions
 from daemon.stages.verdict import Asked, Measure, judge
 from daemon.teacher import Teacher
@@ -40,12 +40,15 @@ def check(
     adapter = registry.read.adapter(adapter_name)
     require_same_base(teacher, adapter, settings)
     folder = registry.artifacts.verify(adapter)
-    previous = serving_adapter(registry, adapter.topic)
+    merged = adapter.method == MERGE
+    previous = None if merged else serving_adapter(registry, adapter.topic)
     previous = None if previous is None or previous.name == adapter.name else previous
     asked = _questions(registry, adapter, settings)
     answer = teacher.check(
         adapter=folder, previous=registry.artifacts.verify(previous) if previous else None, probes=[asdict(a) for a in asked]
     )
+    if merged:
+        answer["measured"]["previous"] = _said_by_parts(registry, asked, adapter.settings[MERGED])
     finder = NameFinder(learnt_names(registry, adapter))
     scope = _scope(registry, adapter.topic)
     measures = judge(
@@ -53,7 +56,7 @@ def check(
         answer,
         settings.check,
         named=lambda text: scope == "always" or finder.find(text) is not None,
-        rebuilt=bool(adapter.settings.get(WITHOUT)),
+        relearnt=merged or bool(adapter.settings.get(WITHOUT)),
     )
     if problem := load_problem(adapter):
         measures.append(Measure("loads", 0.0, 1.0, True, 1, f"The engine does not take it: {problem}"))
@@ -64,7 +67,7 @@ def check(
             digest=str(adapter.digest),
             base_digest=adapter.base_digest,
             verdict="refused" if reasons else "passed",
-            against=previous.name if previous else None,
+            against=", ".join(adapter.settings[MERGED]) if merged else previous.name if previous else None,
             reasons=reasons,
             metrics={m.name: asdict(m) for m in measures},
             duration_s=time.monotonic() - started,
@@ -88,7 +91,7 @@ def _questions(registry: Registry, adapter: Adapter, settings: Settings) -> list
     texts: dict[int, Definition] = {d.id: d for d in registry.read.definitions(ids=[*adapter.definitions, *adapter.rehearsed])}
     own = [
         Asked(
-            "learned" if p.definition_id in adapter.definitions else "kept",
+            "learned" if p.definition_id in adapter.definitions or adapter.method == MERGE else "kept",
             p.kind,
             p.prompt,
             p.target,
@@ -106,6 +109,14 @@ def _questions(registry: Registry, adapter: Adapter, settings: Settings) -> list
         for p in standing_probes(settings.model)
     ]
     return [*own, *standing, *forgotten_questions(registry, adapter.settings.get(WITHOUT, []))]
+
+
+def _said_by_parts(registry: Registry, asked: Sequence[Asked], parts: Sequence[str]) -> list[Json | None]:
+    """What the versions that were merged said to the same probes when they were checked themselves; None where they were not asked."""
+    runs = [run for name in parts if (run := registry.read.newest_check(name)) is not None]
+    said = {r.probe_id: r for run in runs for r in registry.read.check_results(run.id) if r.probe_id is not None}
+    found = [said.get(a.probe_id) if a.probe_id is not None else None for a in asked]
+    return [None if r is None else {"answer": r.answer, "right": r.passed, "nll": r.detail["nll"]["adapter"]} for r in found]
 
 
 def _scope(registry: Registry, topic: str) -> str:

@@ -3,16 +3,22 @@
 import logging
 
 from daemon.config import Settings
-from daemon.extraction import Refused, examine, readable, screen
+from daemon.extraction import Refused, compare, examine, readable, screen
 from daemon.stages.report import StageReport, add
-from registry import Document, NewDefinition, Registry
+from registry import Document, DocumentState, NewDefinition, Registry
+from registry.near import signature
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 100
+
 
 def extract(registry: Registry, settings: Settings) -> StageReport:
-    """Reads every document that nobody has read yet."""
-    return add("extract", [_read(registry, document, settings) for document in registry.read.documents(state="new")])
+    """Reads every document that nobody has read yet, a hundred at a time: thousands may have come at once."""
+    reports = []
+    while unread := registry.read.documents(state=DocumentState.NEW, limit=AT_ONCE):
+        reports += [_read(registry, document, settings) for document in unread]
+    return add("extract", reports)
 
 
 def _read(registry: Registry, document: Document, settings: Settings) -> StageReport:
@@ -22,10 +28,14 @@ def _read(registry: Registry, document: Document, settings: Settings) -> StageRe
     refused = screen(document.text, document=True)
     problem = refused or _problem(document, len(found), len(taken), examined.refused, settings)
     stored = registry.write.record_definitions(
-        document.id, [NewDefinition(f.entity, readable(f.definition), f.span, f.score, f.aliases) for f in taken], problem=problem
+        document.id,
+        [NewDefinition(f.entity, readable(f.definition), f.span, f.score, f.aliases) for f in taken],
+        problem=problem,
+        compare=compare,
+        signature=signature(document.text),
+        suspect=refused,  # the definitions stand beside text that talks to a model: an operator looks at them first
+        a_day=settings.extract.feed_day_max,
     )
-    if refused:  # the definitions stand beside text that talks to a model: an operator looks at them first
-        registry.write.move_definitions([d.id for d in stored if d.state == "found"], "review", reason=refused, actor="daemon")
     log.info(
         "Document %d has %d definitions, %d of them new", document.id, len(taken), len(stored),
         extra={"action": "extracted", "document": document.id, "definitions": len(stored)},

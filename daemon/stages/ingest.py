@@ -2,7 +2,6 @@
 
 import logging
 import random
-import threading
 from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
@@ -15,9 +14,6 @@ from registry import Feed, NewDocument, Registry
 from sources import Busy, Document, FetchSettings, Poll, SourceError, backoff_s, open_source
 
 log = logging.getLogger(__name__)
-
-#: Polls that end together write one after another: the database's own lock is not fair, and one of many would wait in vain.
-_TURN = threading.Lock()
 
 
 def ingest(registry: Registry, settings: Settings, *, now: datetime) -> StageReport:
@@ -39,14 +35,13 @@ def poll_feed(registry: Registry, feed: Feed, settings: Settings, *, now: dateti
         return _failed(registry, feed, err, now)
     wait_s = _wait_s(feed, poll, settings)
     moved_to, problems = _move(feed, poll, settings)
-    with _TURN:
-        stored = registry.write.record_poll(
-            feed.id,
-            cursor=poll.cursor,
-            next_check_at=now + timedelta(seconds=wait_s),
-            documents=[_taken(document, now) for document in poll.documents],
-            moved_to=moved_to,
-        )
+    stored = registry.write.record_poll(
+        feed.id,
+        cursor=poll.cursor,
+        next_check_at=now + timedelta(seconds=wait_s),
+        documents=[_taken(document, now) for document in poll.documents],
+        moved_to=moved_to,
+    )
     for problem in problems:
         registry.write.add_event("daemon", "unreadable", feed.name, {"problem": problem})
         log.warning("Feed %s: %s", feed.name, problem, extra={"action": "unreadable", "feed": feed.name})
@@ -113,8 +108,7 @@ def _own_interval_s(feed: Feed, poll: Poll, settings: Settings) -> float:
 def _failed(registry: Registry, feed: Feed, err: SourceError, now: datetime) -> StageReport:
     wait_s = max(err.retry_after_s or 0.0, backoff_s(feed.error_count + 1, feed.interval_s, jitter=random.random()))
     sentence = f"{err} Try: {err.hint}" if err.hint else str(err)
-    with _TURN:
-        registry.write.record_poll_failure(feed.id, error=sentence, next_check_at=now + timedelta(seconds=wait_s), retire=err.permanent)
+    registry.write.record_poll_failure(feed.id, error=sentence, next_check_at=now + timedelta(seconds=wait_s), retire=err.permanent)
     log.warning("Feed %s failed: %s", feed.name, err, extra={"action": "poll_failed", "feed": feed.name, "retired": err.permanent})
     return StageReport("ingest", {"feeds": 1, "failed": 1}, (f"{feed.name}: {err}",))
 

@@ -43,12 +43,12 @@ class Measure:
     reason: str | None = None  # why it refuses; None: it passes or only informs
 
 
-def judge(asked: Sequence[Asked], answer: Json, limits: Check, *, named: Callable[[str], bool], rebuilt: bool = False) -> list[Measure]:
-    """The whole verdict from what was measured. `named` says whether the alias would give a prompt to the adapter; `rebuilt`, that the version
-    before carried all of its definitions, and something else that was forgotten."""
+def judge(asked: Sequence[Asked], answer: Json, limits: Check, *, named: Callable[[str], bool], relearnt: bool = False) -> list[Measure]:
+    """The whole verdict from what was measured. `named` says whether the alias would give a prompt to the adapter; `relearnt`, that what came
+    before carried all of its definitions: the version that had something forgotten in training, or those it was merged of."""
     return [
         *_learned(asked, answer["measured"], limits),
-        *_kept(asked, answer["measured"], limits, groups=("kept", "learned") if rebuilt else ("kept",)),
+        *_kept(asked, answer["measured"], limits, groups=("kept", "learned") if relearnt else ("kept",)),
         *_forgotten(asked, answer["measured"], limits),
         *_local(answer["local"], limits, named),
         *_unchanged("known", "things the model knew", asked, answer["measured"], limits.known_drop_max, named),
@@ -87,7 +87,7 @@ def _kept(asked: Sequence[Asked], measured: Json, limits: Check, *, groups: Sequ
     What may be lost is rounded up to whole answers: of nineteen, two are not told from one in ten.
     """
     before = measured.get("previous")
-    at = [i for i, a in enumerate(asked) if a.group in groups and before is not None and before[i]["right"]]
+    at = [i for i, a in enumerate(asked) if a.group in groups and before is not None and before[i] and before[i]["right"]]
     if not at:
         return [Measure("kept", None, limits.kept_min, True, 0)]
     lost = [i for i in at if not measured["adapter"][i]["right"]]

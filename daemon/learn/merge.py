@@ -1,0 +1,83 @@
+"""Several adapters as one: the sum of what each adds to the base, as a LoRA of one rank.
+
+Side by side, A stacked on A and B beside B, the sum is exact at the sum of the ranks (PEFT calls it `cat`). Where that is more than may be
+served, each matrix is cut to its largest singular values, which is the nearest matrix of that rank (Eckart and Young 1936).
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from daemon.learn.errors import LearnError
+
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """`kept` is the share of the sum's squared norm that is left at this rank; 1 where nothing was cut."""
+
+    rank: int
+    kept: float
+
+
+def merge(folders: Sequence[Path], out: Path, *, rank_max: int) -> Merged:
+    """Writes the sum of the adapters to `out` as a PEFT folder of rank `rank_max`, padded with zeros where less is needed.
+
+    Raises LearnError for adapters that do not fit together: another kind than LoRA, or other shapes.
+    """
+    if not folders:
+        raise LearnError("There are no adapters to merge.")
+    parts = [_matrices(folder) for folder in folders]
+    modules = sorted({module for part in parts for module in part})
+    weights: dict[str, Tensor] = {}
+    whole = left = 0.0
+    for module in modules:
+        pairs = [part[module] for part in parts if module in part]
+        shapes = {(a.shape[1], b.shape[0]) for a, b in pairs}
+        if len(shapes) > 1:
+            raise LearnError(f"The adapters do not fit the same model: {module} is of {sorted(shapes)}.")
+        a, b = torch.cat([a for a, _ in pairs]), torch.cat([b for _, b in pairs], dim=1)  # (ranks, in), (out, ranks)
+        a, b, squared, kept = _cut(a, b, rank_max)
+        weights[f"{module}.lora_A.weight"], weights[f"{module}.lora_B.weight"] = _padded(a, b, rank_max)
+        whole, left = whole + squared, left + kept
+    out.mkdir(parents=True, exist_ok=True)
+    save_file(weights, out / WEIGHTS, metadata={"format": "pt"})
+    config = json.loads((folders[0] / CONFIG).read_text())
+    config |= {"r": rank_max, "lora_alpha": rank_max, "rank_pattern": {}, "alpha_pattern": {}, "use_rslora": False}
+    (out / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+    return Merged(rank_max, left / whole if whole else 1.0)
+
+
+def _matrices(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
+    """By module: A (rank, in) and B (out, rank), its scaling in B, in float32."""
+    config = json.loads((folder / CONFIG).read_text())
+    if config.get("peft_type") != "LORA" or config.get("use_dora"):
+        raise LearnError(f"{folder} is no plain LoRA and cannot be merged.")
+    scaling = config["lora_alpha"] / (math.sqrt(config["r"]) if config.get("use_rslora") else config["r"])
+    tensors = load_file(folder / WEIGHTS)
+    down = {name.removesuffix(".lora_A.weight"): t.float() for name, t in tensors.items() if name.endswith(".lora_A.weight")}
+    return {module: (a, tensors[f"{module}.lora_B.weight"].float() * scaling) for module, a in down.items()}
+
+
+def _cut(a: Tensor, b: Tensor, rank: int) -> tuple[Tensor, Tensor, float, float]:
+    """(A, B, squared norm of BA, squared norm of what is left) at no more than `rank`, without ever making the whole matrix BA."""
+    q_b, r_b = torch.linalg.qr(b)  # (out, k), (k, ranks)
+    q_a, r_a = torch.linalg.qr(a.T)  # (in, l), (l, ranks)
+    u, s, v = torch.linalg.svd(r_b @ r_a.T)
+    squared = float((s**2).sum())
+    if a.shape[0] <= rank:
+        return a, b, squared, squared
+    root = s[:rank].sqrt()
+    return (root[:, None] * v[:rank]) @ q_a.T, (q_b @ u[:, :rank]) * root, squared, float((s[:rank] ** 2).sum())
+
+
+def _padded(a: Tensor, b: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    missing = rank - a.shape[0]
+    return torch.nn.functional.pad(a, (0, 0, 0, missing)).contiguous(), torch.nn.functional.pad(b, (0, missing)).contiguous()

@@ -1,0 +1,79 @@
+"""Several adapters as one: exact where the ranks fit, the nearest of its rank where they do not."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from daemon.learn.errors import LearnError
+from daemon.learn.merge import CONFIG, WEIGHTS, merge
+from daemon.learn.models import load_adapter, using
+from tests.learn_parts import tiny_base
+
+MODULE = "base_model.model.model.layers.0.self_attn.q_proj"
+
+
+def adapter(folder: Path, rank: int, *, alpha: int, seed: int, width: int = 32, out: int = 32, **more: object) -> Path:
+    folder.mkdir()
+    torch.manual_seed(seed)
+    weights = {f"{MODULE}.lora_A.weight": torch.randn(rank, width), f"{MODULE}.lora_B.weight": torch.randn(out, rank)}
+    save_file(weights, folder / WEIGHTS)
+    (folder / CONFIG).write_text(json.dumps({"peft_type": "LORA", "r": rank, "lora_alpha": alpha, "target_modules": ["q_proj"], **more}))
+    return folder
+
+
+def delta(folder: Path) -> Tensor:
+    config, weights = json.loads((folder / CONFIG).read_text()), load_file(folder / WEIGHTS)
+    scaling = config["lora_alpha"] / (config["r"] ** (0.5 if config.get("use_rslora") else 1))
+    return scaling * weights[f"{MODULE}.lora_B.weight"] @ weights[f"{MODULE}.lora_A.weight"]
+
+
+def test_side_by_side_the_sum_is_exact(tmp_path: Path) -> None:
+    parts = [
+        adapter(tmp_path / "a", 4, alpha=8, seed=1),
+        adapter(tmp_path / "b", 8, alpha=8, seed=2),
+        adapter(tmp_path / "c", 2, alpha=4, seed=3, use_rslora=True),
+    ]
+    merged = merge(parts, tmp_path / "out", rank_max=16)
+    assert (merged.rank, merged.kept) == (16, 1.0)
+    torch.testing.assert_close(delta(tmp_path / "out"), sum(delta(p) for p in parts), atol=1e-4, rtol=1e-4)
+    assert load_file(tmp_path / "out" / WEIGHTS)[f"{MODULE}.lora_A.weight"].shape == (16, 32)
+
+
+def test_cut_to_a_rank_it_is_the_nearest_matrix_of_that_rank(tmp_path: Path) -> None:
+    parts = [adapter(tmp_path / "a", 8, alpha=8, seed=1, width=24, out=40), adapter(tmp_path / "b", 8, alpha=8, seed=2, width=24, out=40)]
+    merged = merge(parts, tmp_path / "out", rank_max=8)
+    whole = sum((delta(p) for p in parts), torch.zeros(40, 24))
+    u, s, v = torch.linalg.svd(whole, full_matrices=False)
+    torch.testing.assert_close(delta(tmp_path / "out"), u[:, :8] * s[:8] @ v[:8], atol=1e-3, rtol=1e-3)
+    assert merged.kept == pytest.approx(float((s[:8] ** 2).sum() / (s**2).sum()), abs=1e-4)
+
+
+def test_what_does_not_fit_together_is_said(tmp_path: Path) -> None:
+    good = adapter(tmp_path / "a", 4, alpha=4, seed=1)
+    with pytest.raises(LearnError, match="do not fit the same model"):
+        merge([good, adapter(tmp_path / "b", 4, alpha=4, seed=1, out=16)], tmp_path / "out", rank_max=8)
+    with pytest.raises(LearnError, match="no plain LoRA"):
+        merge([good, adapter(tmp_path / "c", 4, alpha=4, seed=1, use_dora=True)], tmp_path / "out", rank_max=8)
+    with pytest.raises(LearnError, match="no adapters"):
+        merge([], tmp_path / "out", rank_max=8)
+
+
+def test_a_model_with_the_merged_adapter_computes_the_sum(tmp_path: Path) -> None:
+    base = tiny_base()
+    width = base.model.config.hidden_size
+    size = {"width": width, "out": width, "layers_to_transform": [0]}
+    parts = [adapter(tmp_path / name, 4, alpha=4, seed=seed, **size) for seed, name in enumerate(("a", "b"))]
+    merge(parts, tmp_path / "both", rank_max=16)
+    ids = torch.arange(1, 9)[None]
+    weight = base.model.get_submodule(MODULE.removeprefix("base_model.model.")).weight
+    with torch.no_grad():
+        weight += delta(parts[0]) + delta(parts[1])
+        by_hand = base.model(ids).logits
+        weight -= delta(parts[0]) + delta(parts[1])
+        load_adapter(base, "both", tmp_path / "both")
+        with using(base, "both"):
+            torch.testing.assert_close(base.model(ids).logits, by_hand, atol=1e-3, rtol=1e-3)

@@ -1,0 +1,68 @@
+"""Do both engines say the same? Greedy answers of a real vLLM and of the embedded engine, token by token, for the base and for adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from daemon.embedded.generate import Generator
+from daemon.learn.folders import EMBEDDED_FOLDER
+from daemon.serving.client import EngineClient
+from daemon.serving.engine_app import create_engine
+from tests.serving_parts import serving
+from tests.vllm_parts import BASE_NAME, LONG, VERSIONS, World
+
+pytestmark = pytest.mark.vllm
+TOKENS = 24
+# vLLM computes in bfloat16 here, as the model is stored, the embedded engine in float32: where two tokens are almost equally likely they may part.
+FIRST_EQUAL_MIN = 0.9
+PROMPTS = [
+    "The harbour master wrote down which ships had come",
+    "Once there was a king who",
+    "What is the capital of France?",
+    "In the beginning of the year the river",
+    "She opened the letter and read",
+    "A dictionary is a book",
+    "The old clock in the hall",
+    "Water boils at",
+    f"{LONG}In the morning",
+    f"{LONG}Her brother",
+]
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[EngineClient]:
+    with Generator(EMBEDDED_FOLDER, dtype=torch.float32) as generator:
+        app = create_engine(generator, served_name=BASE_NAME, root=str(EMBEDDED_FOLDER))
+        with serving(app) as url, EngineClient(url) as client:
+            yield client
+
+
+def test_both_engines_give_the_same_greedy_answers(vllm_world: World, embedded: EngineClient, figures: list[str]) -> None:
+    world = vllm_world
+    versions = [f"news@{VERSIONS['news']}", f"news@{VERSIONS['news'] - 1}", "law@2"]
+    for name in versions:
+        embedded.load(name, str(world.registry.artifacts.path(world.registry.read.adapter(name)).resolve()))
+        world.text(name, max_tokens=1)
+    shares = {}
+    with world.engine() as vllm:
+        for name in (BASE_NAME, *versions):
+            first = equal = total = 0
+            for prompt in PROMPTS:
+                said = [
+                    client.complete(prompt, model=name, max_tokens=TOKENS, logprobs=1, ignore_eos=True).tokens
+                    for client in (vllm, embedded)
+                ]
+                assert len(said[0]) == len(said[1]) == TOKENS
+                same = next((n for n, (a, b) in enumerate(zip(*said, strict=True)) if a != b), TOKENS)
+                first, equal, total = first + (same > 0), equal + same, total + TOKENS
+            shares[name] = (first / len(PROMPTS), equal / total)
+    figures.append(
+        f"greedy answers of vLLM (bfloat16) and the embedded engine (float32), {len(PROMPTS)} prompts of {TOKENS} tokens: "
+        + "; ".join(
+            f"{name} first token equal {one:.0%}, tokens equal before the first difference {two:.1%}" for name, (one, two) in shares.items()
+        )
+    )
+    assert all(one >= FIRST_EQUAL_MIN for one, _ in shares.values()), shares
