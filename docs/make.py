@@ -25,9 +25,12 @@ COMMANDS = (
     "definitions show 1",
     "adapters list",
     "adapters show news@1",
+    "adapters diff news@1 news@2",
     "aliases list",
     "releases news",
     "learn news --dry-run",
+    "forget --document 1 --dry-run",
+    "audit verify",
     "extract README.md",
     "doctor",
     "config",
@@ -88,7 +91,8 @@ def main() -> None:
         (HOME / "demo.txt").write_text(shown)
     demo = (HOME / "demo.txt").read_text()
     page = (ROOT / "README.md").read_text()
-    page = replaced(page, "demo", fenced(demo[demo.rindex("Seen in") :]))
+    seen = [line for line in demo[demo.rindex("Seen in") :].splitlines() if line.startswith(("Seen", "  yes", "  no"))]
+    page = replaced(page, "demo", fenced("\n".join(seen)))
     page = replaced(page, "help", fenced(run("--help")))
     page = replaced(page, "table", table())
     (ROOT / "README.md").write_text(page)

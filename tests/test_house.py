@@ -48,3 +48,23 @@ def test_the_embedded_model_is_small_enough_to_ship() -> None:
     files = list((ROOT / "daemon" / "embedded" / "model").iterdir())
     assert {"model.safetensors", "tokenizer.json", "config.json", "recipe.json"} <= {f.name for f in files}
     assert sum(f.stat().st_size for f in files) <= 20 * 2**20
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")))
+    there = {
+        name for file in (ROOT / "tests").glob("test_*.py") for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 30
+    assert named - there == set()
+
+
+def test_nothing_unpickles() -> None:
+    """Weights are safetensors; the one checkpoint that torch loads is pretraining's own, and as weights only."""
+    for folder in ("daemon", "registry", "sources"):
+        for file in (ROOT / folder).rglob("*.py"):
+            text = file.read_text(encoding="utf-8")
+            assert not re.search(r"^\s*(import|from) (pickle|marshal|shelve|dill|joblib)\b", text, re.MULTILINE), file
+            assert not re.search(r"trust_remote_code\s*=\s*True", text), file
+            for call in re.findall(r"torch\.load\([^\n]*", text):
+                assert "weights_only=True" in call, file
