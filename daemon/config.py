@@ -6,7 +6,7 @@ Names carry their units. Unknown keys are refused, and rules that join two setti
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from platformdirs import user_data_path
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -15,6 +15,8 @@ from pydantic_settings import BaseSettings, NestedSecretsSettingsSource, Pydanti
 from daemon.errors import ConfigError
 
 CONFIG_FILE = "lorefeed.toml"
+_CLOCK = r"([01]\d|2[0-3]):[0-5]\d"
+_HOURS = rf"^{_CLOCK}-{_CLOCK}$"
 
 
 NotifyEvent = Literal[
@@ -138,6 +140,11 @@ class Learn(Section):
     drawn_back: float = Field(
         0.7, gt=0, lt=1, description="for the one more try of a version that learnt but did harm: how far from its parent it goes"
     )
+    hours: tuple[Annotated[str, Field(pattern=_HOURS)], ...] = Field(
+        (), description="local times in which learning may begin, such as '22:00-06:00'; at any time when empty"
+    )
+    wait_for: int = Field(1, ge=1, description="definitions that must wait in a topic before they are learnt, so that versions are fewer")
+    wait_at_most_s: float = Field(21600.0, ge=0, description="but no definition waits longer than this for others")
     settle_s: float = Field(2.0, ge=0, description="wait this long after the last new definition, so that a feed is learnt as one")
     timeout_s: float = Field(3600, gt=0, description="longest that one request to the learning worker may take")
 

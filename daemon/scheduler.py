@@ -28,6 +28,7 @@ from daemon.jobs import (
     pending_documents,
     to_relearn,
 )
+from daemon.quiet import why_not_now
 from daemon.stages.merge import merges_due
 from daemon.watchers import Watchers
 from daemon.watermarks import Watermarks
@@ -68,7 +69,9 @@ def enqueue_due(
         key = key_of(LEARN, topic)
         if key in busy or history.rests(key, {*(d.id for d in definitions), *relearning.get(topic, ())}, now):
             continue
-        if topic in relearning or _settled(definitions, now, settle_s=settings.learn.settle_s if settle_s is None else settle_s):
+        once = settle_s is not None
+        settled = _settled(definitions, now, settle_s=settle_s if settle_s is not None else settings.learn.settle_s)
+        if topic in relearning or (settled and (once or _enough(definitions, now, settings))):
             jobs.append(enqueue_learn(registry, topic))
         else:
             settling.append(topic)
@@ -88,8 +91,14 @@ def _by_topic(definitions: Sequence[Definition]) -> dict[str, list[Definition]]:
     return topics
 
 
+def _enough(definitions: Sequence[Definition], now: datetime, settings: Settings) -> bool:
+    """So many that a version is worth making, or one that has waited long enough for others."""
+    oldest = min(d.created_at for d in definitions)
+    return len(definitions) >= settings.learn.wait_for or oldest <= now - timedelta(seconds=settings.learn.wait_at_most_s)
+
+
 def _settled(definitions: Sequence[Definition], now: datetime, *, settle_s: float) -> bool:
-    return max(d.created_at for d in definitions) <= now - timedelta(seconds=settle_s)
+    return not definitions or max(d.created_at for d in definitions) <= now - timedelta(seconds=settle_s)
 
 
 class _History:
@@ -139,6 +148,8 @@ class Ticker:
         self._changed: set[str] = set()
         self._watchers = Watchers(self.folder_changed)
         self.watermarks = Watermarks(registry.home, settings.watermarks)
+        self.learning_waits: str | None = None
+        "Why nothing new is begun to be learnt, as of the last tick; None: it may be."
         self._scheduler = BackgroundScheduler(timezone=UTC)
         self.ticks = 0
         "How often the registry was asked and answered; the watchdog wants to see it grow."
@@ -158,14 +169,15 @@ class Ticker:
         self._watchers.close()
 
     def _watch_room(self) -> None:
-        """Learning waits while there is too little room; that it does, and that it goes on, is written down once each."""
-        before = self.watermarks.shortage
-        shortage = self.watermarks.look()
-        if (shortage is None) == (before is None):
+        """Learning waits while there is too little room or it is not wanted; that it does, and that it goes on, is written down once each."""
+        before = self.learning_waits
+        now = self.watermarks.look() or why_not_now(self._registry, self._settings, datetime.now(UTC))
+        self.learning_waits = now
+        if (now is None) == (before is None):
             return
-        action = "learning goes on" if shortage is None else "learning waits"
-        self._registry.write.add_event("lorefeed", action, "service", {"reason": shortage})
-        log.warning("%s%s", action.capitalize(), f": {shortage}" if shortage else "", extra={"action": action.replace(" ", "_")})
+        action = "learning goes on" if now is None else "learning waits"
+        self._registry.write.add_event("lorefeed", action, "service", {"reason": now})
+        log.warning("%s%s", action.capitalize(), f": {now}" if now else "", extra={"action": action.replace(" ", "_")})
 
     def tick(self) -> None:
         """One look at everything. A registry that does not answer is said and asked again; the watchdog sees that no tick was counted."""

@@ -123,7 +123,7 @@ class Service:
             bell.wait(self._settings.daemon.tick_s)
 
     def _do_one(self, crew: str) -> bool:
-        if LEARN in self._crews[crew] and self._ticker.watermarks.shortage is not None:
+        if LEARN in self._crews[crew] and self._ticker.learning_waits is not None:
             return False  # the job stays queued; the ticker says why
         owner, registry, settings = _owner(crew), self._registry, self._settings
         job = registry.write.claim(owner, lease_s=settings.daemon.lease_s, kinds=self._crews[crew])
@@ -138,8 +138,8 @@ class Service:
         counts = self._registry.read.counts()
         feeds = f"{counts.feeds['total']} feeds, {counts.feeds['failing']} failing"
         running = [f"{job.key} {job.progress:.0%}" for job in self._registry.read.jobs(JobState.RUNNING)]
-        shortage = self._ticker.watermarks.shortage
-        waits = "" if shortage is None else f"; learning waits: {shortage}"
+        why = self._ticker.learning_waits
+        waits = "" if why is None else f"; learning waits: {why}"
         return f"{feeds}; {', '.join(running) or 'idle'}{waits}"
 
 
@@ -154,7 +154,7 @@ def run_once(home: Path, settings: Settings, *, handlers: Handlers = HANDLERS) -
         _put_right(registry)
         started_at, stop = datetime.now(UTC), threading.Event()
         ended: list[Job] = []
-        kinds = (POLL, EXTRACT, LEARN)
+        kinds = (POLL, EXTRACT, LEARN, MERGE)
         while True:
             enqueue_due(registry, settings, datetime.now(UTC), settle_s=0.0, since=started_at)
             job = _claim_in_order(registry, settings, kinds)

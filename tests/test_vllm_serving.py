@@ -19,7 +19,7 @@ from daemon.learn.folders import EMBEDDED_FOLDER, digest_of
 from daemon.serving.errors import AdapterRefused
 from registry import Registry
 from tests.serving_parts import learn, make_adapter
-from tests.vllm_parts import BASE_NAME, LONG, RANK, RESIDENT, VERSIONS, World, load_calls
+from tests.vllm_parts import BASE_NAME, LEARN_RANK, LONG, RANK, RESIDENT, VERSIONS, World, load_calls
 
 pytestmark = pytest.mark.vllm
 NEWEST = f"news@{VERSIONS['news']}"
@@ -210,16 +210,18 @@ def test_a_damaged_folder_never_reaches_vllm(world: World, damage: str) -> None:
 
 
 def test_a_rank_that_vllm_was_not_started_for_is_refused_before_it_is_asked(world: World, tmp_path: Path) -> None:
-    made = make_adapter(EMBEDDED_FOLDER, tmp_path / "wide", seed=77, rank=2 * RANK)
-    adapter = learn(world.registry, topic="wide", entities=["Wide"], folder=made, rank=2 * RANK, base_digest=digest_of(EMBEDDED_FOLDER))
+    made = make_adapter(EMBEDDED_FOLDER, tmp_path / "wide", seed=77, rank=2 * LEARN_RANK)
+    adapter = learn(
+        world.registry, topic="wide", entities=["Wide"], folder=made, rank=2 * LEARN_RANK, base_digest=digest_of(EMBEDDED_FOLDER)
+    )
     calls = load_calls(world)
     answer = world.complete(adapter.name)
     assert answer.status_code == 503
-    assert f"its rank is {2 * RANK}, the engine was started for at most {RANK}" in answer.json()["error"]["message"]
+    assert f"its rank is {2 * LEARN_RANK}, the engine was started for at most {LEARN_RANK}" in answer.json()["error"]["message"]
     assert "lorefeed engine" in answer.json()["error"]["message"]
     assert load_calls(world) == calls
     with world.engine() as engine:
-        with pytest.raises(AdapterRefused, match=rf"rank {2 * RANK} is greater than max_lora_rank {RANK}"):
+        with pytest.raises(AdapterRefused, match=rf"rank {2 * LEARN_RANK} is greater than max_lora_rank {LEARN_RANK}"):
             engine.load("wide@9", str(made))  # what vLLM itself would have said
         assert engine.healthy()
 

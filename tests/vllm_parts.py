@@ -29,7 +29,8 @@ BASE_NAME = "lorefeed-embedded"
 START_WITHIN_S = 900.0
 RESIDENT = 6  # versions that the engine holds; more are made than that
 VERSIONS = {"news": 10, "law": 2}  # of each topic; all random and all different
-RANK = 8
+RANK = 8  # of the random ones
+LEARN_RANK = 16  # of what learning makes, and so what vLLM is started for
 # Longer than a block of vLLM's cache (128 tokens on a CPU): shorter ones would hide that a version is answered from another one's memory.
 LONG = "The harbour master wrote down which ships had come, what they carried and who had sent them, and closed the book at night. " * 7
 
@@ -143,7 +144,8 @@ def running_world(root: Path, *, arguments: Sequence[str] = ()) -> Iterator[Worl
         "ENGINE__MAX_RESIDENT": RESIDENT,
         "ENGINE__VLLM_ARGUMENTS": json.dumps(["--max-num-seqs", "32", *arguments]),
         "GATEWAY__PORT": ports[1],
-        "LEARN__RANK": RANK,
+        "LEARN__RANK": LEARN_RANK,
+        "LEARN__SETTLE_S": 1,
         "DAEMON__RECONCILE_S": 2,
     }
     ours = {f"LOREFEED_{key}": str(value) for key, value in settings.items()} | {"VLLM_CPU_KVCACHE_SPACE": "1"}

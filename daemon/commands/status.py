@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import typer
@@ -26,10 +27,13 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
     lorefeed status
     lorefeed status --json | jq .aliases
     """
+    from daemon.quiet import why_not_now
+
     place = place_of(ctx)
     settings = place.settings()
     with place.registry() as registry:
         aliases, counts = registry.read.aliases(), registry.read.counts()
+        waits = why_not_now(registry, settings, datetime.now(UTC))
         jobs = [*registry.read.jobs("running"), *registry.read.jobs("queued"), *registry.read.jobs("failed")[::-1]]
     facts: dict[str, Any] = {
         "version": version(),
@@ -39,6 +43,7 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
         "feeds": {"total": counts.feeds["total"], "failing": counts.feeds["failing"]},
         "jobs": {state: counts.jobs[state] for state in ("queued", "running", "failed")},
         "definitions": counts.definitions,
+        "learning": {"waits": waits},
     }
     if as_json:
         show_json(facts)
@@ -55,6 +60,8 @@ def status(ctx: typer.Context, as_json: Json = False) -> None:
             "definitions": ", ".join(f"{count} {state}" for state, count in counts.definitions.items() if count) or "none yet",
         }
     )
+    if waits:
+        say(f"Nothing new is learnt for now: {waits}")
     rows = [(a.name, a.adapter or "the base model", a.since, a.scope) for a in aliases]
     show_table(("alias", "serves", "since", "scope"), rows, title="Served", empty="no alias yet; add a feed: lorefeed feeds add LOCATION")
     shown = [(j.id, j.kind, j.key, j.state, f"{j.progress:.0%}", j.last_error or j.progress_text) for j in jobs[:JOBS_SHOWN]]

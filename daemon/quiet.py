@@ -1,0 +1,59 @@
+"""When learning is not wanted: while an operator has paused it, and outside the hours that are set for it. Serving and feeds go on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from daemon.config import Settings
+from registry import Registry
+
+ABOUT = "learning"  # the object of the events that pause and resume it
+PAUSED, RESUMED = "paused", "resumed"
+
+
+def pause(registry: Registry, *, actor: str, reason: str | None) -> bool:
+    """From the next job on. Whether it was not paused already."""
+    if paused(registry) is not None:
+        return False
+    registry.write.add_event(actor, PAUSED, ABOUT, {"reason": reason})
+    return True
+
+
+def resume(registry: Registry, *, actor: str) -> bool:
+    """Whether it had been paused."""
+    if paused(registry) is None:
+        return False
+    registry.write.add_event(actor, RESUMED, ABOUT, {})
+    return True
+
+
+def paused(registry: Registry) -> str | None:
+    """By whom and why, as a sentence's end; None if it is not."""
+    newest = registry.read.events(limit=1, about=ABOUT)
+    if not newest or newest[0].action != PAUSED:
+        return None
+    event, reason = newest[0], newest[0].detail.get("reason")
+    return f"paused by {event.actor} on {event.at:%Y-%m-%d %H:%M} UTC{f': {reason}' if reason else ''}"
+
+
+def why_not_now(registry: Registry, settings: Settings, now: datetime) -> str | None:
+    """Why nothing is to be learnt at this moment; None if it may."""
+    return paused(registry) or _out_of_hours(settings.learn.hours, now.astimezone())
+
+
+def _out_of_hours(hours: tuple[str, ...], local: datetime) -> str | None:
+    minute = local.hour * 60 + local.minute
+    if not hours or any(_within(span, minute) for span in hours):
+        return None
+    return f"it is {local:%H:%M}, and learn.hours are {', '.join(hours)}"
+
+
+def _within(span: str, minute: int) -> bool:
+    """A span over midnight ends on the next day; its end is not in it."""
+    begin, end = (_minute(part) for part in span.split("-"))
+    return begin <= minute < end if begin < end else minute >= begin or minute < end
+
+
+def _minute(clock: str) -> int:
+    hour, minute = clock.split(":")
+    return int(hour) * 60 + int(minute)
