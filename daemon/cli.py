@@ -15,6 +15,7 @@ import typer
 
 from daemon.commands import (
     adapter_files,
+    adapter_import,
     adapters,
     aliases,
     ask,
@@ -23,6 +24,7 @@ from daemon.commands import (
     bench,
     bench_gateway,
     bench_ingest,
+    bench_near,
     canary,
     collect,
     config,
@@ -88,9 +90,11 @@ _GROUPS = {
 }
 adapters.app.command("diff")(adapter_files.diff)
 adapters.app.command("export")(adapter_files.export)
+adapters.app.command("import")(adapter_import.import_)
 adapters.app.command("gc")(collect.gc)
 bench.app.command("gateway")(bench_gateway.gateway)
 bench.app.command("ingest")(bench_ingest.ingest)
+bench.app.command("near")(bench_near.near)
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
 for _name, _group in _GROUPS.items():

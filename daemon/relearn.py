@@ -63,7 +63,7 @@ def relearn(
         promote(registry, run.adapter, actor=actor, reason=why)
         adapter: str | None = run.adapter
     else:
-        release = registry.write.rollback(topic, to=clean.version if clean else None, actor=actor, reason=why)
+        release = registry.write.rollback(topic, to=None, actor=actor, reason=why)  # passes over versions that carry it
         adapter = release.to_adapter
     _move_others(registry, topic, adapter if run is not None and run.verdict == "passed" else None, actor=actor, why=why)
     give_up_carriers(registry, forgotten, actor=actor)

@@ -53,6 +53,7 @@ from registry.restore import delete_set_aside
 from registry.served import Served, ServedAdapter, ServedAlias, ServedView
 from registry.states import AdapterState, DefinitionState, DocumentState, FeedState, JobState, check_move
 from registry.store import Store
+from registry.store_import import Taught
 
 __all__ = [
     "Adapter",
@@ -109,6 +110,7 @@ __all__ = [
     "ServedAlias",
     "ServedView",
     "Store",
+    "Taught",
     "TransferExample",
     "check_move",
     "delete_set_aside",

@@ -21,7 +21,7 @@ from registry.models import (
     ReleaseRow,
     WitnessRow,
 )
-from registry.queries import definition_history
+from registry.queries_intake import definition_history
 from registry.records import Adapter, CheckResult, Definition, History, Job, Release
 from registry.rows import adapter_row, bare_adapter, check_result_record, definition_records, job_record, release_record
 from registry.states import AdapterState, DefinitionState, JobState

@@ -1,16 +1,13 @@
 """Every read. Each method sees one consistent moment and returns records."""
 
-from collections.abc import Collection, Iterable
-from datetime import datetime
+from collections.abc import Iterable
 
-from sqlmodel import Session, col, func, select
+from sqlmodel import col, func, select
 
 from registry import forgetting
-from registry.db import Database
 from registry.errors import NotThere
 from registry.forgetting import Forgetting
 from registry.models import (
-    AdapterDefinitionRow,
     AdapterRow,
     AliasRow,
     ApiKeyRow,
@@ -18,15 +15,12 @@ from registry.models import (
     CheckResultRow,
     CheckRunRow,
     DefinitionRow,
-    DocumentRow,
     EventRow,
     FeedRow,
     JobRow,
-    ProbeRow,
     ReleaseRow,
-    TransferExampleRow,
-    WitnessRow,
 )
+from registry.queries_intake import IntakeQueries
 from registry.records import (
     Adapter,
     Alias,
@@ -36,14 +30,9 @@ from registry.records import (
     CheckRun,
     Counts,
     Definition,
-    Document,
     Event,
-    Feed,
-    History,
     Job,
-    Probe,
     Release,
-    TransferExample,
 )
 from registry.release_rules import known_to
 from registry.rows import (
@@ -52,122 +41,21 @@ from registry.rows import (
     alias_record,
     alias_row,
     api_key_record,
-    batches,
     canary_record,
     check_result_record,
     check_run_record,
     definition_records,
-    definition_row,
-    document_records,
-    document_row,
     event_record,
-    example_record,
-    feed_records,
-    feed_row,
     job_record,
     job_row,
-    key,
     newest_check,
-    probe_record,
     release_record,
 )
-from registry.states import DefinitionState, DocumentState, FeedState, JobState
+from registry.states import DefinitionState, FeedState, JobState
 
 
-class Queries:
-    def __init__(self, database: Database) -> None:
-        self._db = database
-
-    def feeds(self) -> list[Feed]:
-        with self._db.reading() as session:
-            return feed_records(session, session.exec(select(FeedRow).order_by(col(FeedRow.id))).all())
-
-    def feed(self, name: str) -> Feed:
-        with self._db.reading() as session:
-            return feed_records(session, [feed_row(session, name)])[0]
-
-    def feeds_due(self, now: datetime) -> list[Feed]:
-        """Active feeds whose time has come, the longest overdue first."""
-        with self._db.reading() as session:
-            due = select(FeedRow).where(FeedRow.state == FeedState.ACTIVE, FeedRow.next_check_at <= now)
-            return feed_records(session, session.exec(due.order_by(col(FeedRow.next_check_at), col(FeedRow.id))).all())
-
-    def feeds_due_names(self, now: datetime) -> list[str]:
-        """Their names alone, in the same order: thousands of cursors are not read to be asked every second."""
-        with self._db.reading() as session:
-            due = select(FeedRow.name).where(FeedRow.state == FeedState.ACTIVE, FeedRow.next_check_at <= now)
-            return list(session.exec(due.order_by(col(FeedRow.next_check_at), col(FeedRow.id))))
-
-    def documents(self, feed: str | None = None, state: DocumentState | str | None = None, limit: int | None = None) -> list[Document]:
-        """Oldest first, so that reading them in order reads revisions after what they revise."""
-        with self._db.reading() as session:
-            wanted = select(DocumentRow)
-            if feed is not None:
-                wanted = wanted.where(DocumentRow.feed_id == feed_row(session, feed).id)
-            if state is not None:
-                wanted = wanted.where(DocumentRow.state == DocumentState(state))
-            return document_records(session, session.exec(wanted.order_by(col(DocumentRow.id)).limit(limit)).all())
-
-    def document_ids(self, state: DocumentState | str, limit: int | None = None) -> list[int]:
-        """The oldest documents in this state."""
-        with self._db.reading() as session:
-            wanted = select(DocumentRow.id).where(DocumentRow.state == DocumentState(state)).order_by(col(DocumentRow.id)).limit(limit)
-            return [key(document_id) for document_id in session.exec(wanted)]
-
-    def document(self, document_id: int) -> Document:
-        with self._db.reading() as session:
-            return document_records(session, [document_row(session, document_id)])[0]
-
-    def definitions(
-        self, topic: str | None = None, state: DefinitionState | str | None = None, ids: Collection[int] | None = None
-    ) -> list[Definition]:
-        """Oldest first. `ids` that do not exist are passed over."""
-        with self._db.reading() as session:
-            wanted = select(DefinitionRow).order_by(col(DefinitionRow.id))
-            if topic is not None:
-                wanted = wanted.where(DefinitionRow.topic == topic)
-            if state is not None:
-                wanted = wanted.where(DefinitionRow.state == DefinitionState(state))
-            if ids is None:
-                return definition_records(session, session.exec(wanted).all())
-            found = [row for some in batches(sorted(ids)) for row in session.exec(wanted.where(col(DefinitionRow.id).in_(some)))]
-            return definition_records(session, found)
-
-    def definition(self, definition_id: int) -> Definition:
-        with self._db.reading() as session:
-            return definition_records(session, [definition_row(session, definition_id)])[0]
-
-    def live_definitions(self, topic: str) -> list[Definition]:
-        """What the topic's served adapter carries."""
-        return self.definitions(topic=topic, state=DefinitionState.LEARNED)
-
-    def definition_history(self, definition_id: int) -> History:
-        with self._db.reading() as session:
-            return definition_history(session, definition_id)
-
-    def probes(self, definition_ids: Iterable[int] | None = None) -> list[Probe]:
-        """The probes of these definitions; without an argument all there are, the standing ones included."""
-        with self._db.reading() as session:
-            wanted = select(ProbeRow).where(col(ProbeRow.dropped).is_(False)).order_by(col(ProbeRow.id))
-            if definition_ids is None:
-                return [probe_record(row) for row in session.exec(wanted)]
-            some_at_a_time = batches(definition_ids)
-            return [
-                probe_record(row) for some in some_at_a_time for row in session.exec(wanted.where(col(ProbeRow.definition_id).in_(some)))
-            ]
-
-    def standing_probes(self) -> list[Probe]:
-        """Those that belong to no definition: locality and skills."""
-        return [probe for probe in self.probes() if probe.definition_id is None]
-
-    def transfer_set(self, definition_ids: Iterable[int]) -> list[TransferExample]:
-        with self._db.reading() as session:
-            wanted = select(TransferExampleRow).order_by(col(TransferExampleRow.definition_id), col(TransferExampleRow.id))
-            return [
-                example_record(row)
-                for some in batches(definition_ids)
-                for row in session.exec(wanted.where(col(TransferExampleRow.definition_id).in_(some)))
-            ]
+class Queries(IntakeQueries):
+    """Those about feeds, documents and definitions: queries_intake.py."""
 
     def topics(self) -> list[str]:
         """Every topic that a feed, a definition, an adapter or an alias names."""
@@ -319,39 +207,3 @@ class Queries:
                 jobs={state.value: 0 for state in JobState} | dict(jobs),
                 definitions={state.value: 0 for state in DefinitionState} | dict(definitions),
             )
-
-
-def definition_history(session: Session, definition_id: int, *, with_adapters: bool = True) -> History:
-    row = definition_row(session, definition_id)
-    witnesses = session.exec(select(DocumentRow).join(WitnessRow).where(WitnessRow.definition_id == definition_id)).all()
-    carriers = select(AdapterRow).join(AdapterDefinitionRow).where(AdapterDefinitionRow.definition_id == definition_id)
-    carrying = session.exec(carriers.order_by(col(AdapterRow.id))).all() if with_adapters else ()
-    events = select(EventRow).where(EventRow.object == f"definition {definition_id}").order_by(col(EventRow.id))
-    return History(
-        definition=definition_records(session, [row])[0],
-        document=document_records(session, [document_row(session, row.document_id)])[0],
-        witnesses=tuple(document_records(session, witnesses)),
-        earlier=tuple(definition_records(session, _earlier(session, row))),
-        later=tuple(definition_records(session, _later(session, row))),
-        adapters=tuple(adapter_records(session, carrying)),
-        events=tuple(event_record(e) for e in session.exec(events)),
-    )
-
-
-def _earlier(session: Session, row: DefinitionRow) -> list[DefinitionRow]:
-    chain = []
-    while row.supersedes is not None:
-        row = definition_row(session, row.supersedes)
-        chain.append(row)
-    return chain
-
-
-def _later(session: Session, row: DefinitionRow) -> list[DefinitionRow]:
-    """A definition may be superseded more than once: when the first that tried was rejected."""
-    found: list[DefinitionRow] = []
-    asked = [key(row.id)]
-    while asked:
-        newer = session.exec(select(DefinitionRow).where(col(DefinitionRow.supersedes).in_(asked)).order_by(col(DefinitionRow.id))).all()
-        found += newer
-        asked = [key(n.id) for n in newer]
-    return found

@@ -56,7 +56,8 @@ def need_newer(session: Session, pointer: AliasRow, adapter: AdapterRow) -> None
 def need_wanted_definitions(session: Session, adapter: AdapterRow) -> None:
     """An operator may set a definition aside while it is being learnt; then this adapter is not what they want served."""
     unwanted = {DefinitionState.REJECTED.value, DefinitionState.HELD.value}
-    if adapter.state == AdapterState.ROLLED_BACK:  # its rollback held them, and this promotion releases them
+    # a rollback held what it took back, and an import what it brought: this promotion releases them
+    if adapter.state == AdapterState.ROLLED_BACK or "imported" in adapter.settings:
         unwanted.remove(DefinitionState.HELD)
     for row in learnt_by(session, [adapter]):
         if row.state in unwanted:

@@ -1,4 +1,4 @@
-"""`lorefeed adapters diff` and `export`, and `lorefeed forget` where nothing has to be trained."""
+"""`lorefeed adapters diff`, `export` and `import`, and `lorefeed forget` where nothing has to be trained."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from registry import CheckResult, NewCheckRun, Registry
+from registry import CheckResult, NewCheckRun, NewProbe, Registry
 from tests.cli_parts import Cli, make_cli
-from tests.registry_parts import add_feed, define, learn, promote
+from tests.registry_parts import add_feed, begin, define, judge, learn, promote
 
 
 @pytest.fixture
@@ -102,3 +102,67 @@ def test_what_no_served_version_carries_is_forgotten_at_once(cli: Cli) -> None:
     [row] = cli("definitions", "list", "--state", "forgotten", "--json").json
     assert row["entity"] == "Reef"
     assert cli("audit", "verify").status == 0
+
+
+@pytest.fixture
+def exported(cli: Cli, tmp_path: Path) -> Path:
+    """A version with a transfer set and a probe, as a real one has them, exported."""
+    with cli.registry() as registry:
+        feed = registry.read.feed("harbour")
+        reef, mole = define(registry, feed, "Reef", "Reef is a bank."), registry.read.definition(1)
+        registry.write.save_probes(reef.id, [NewProbe("paraphrase", "What is Reef?", "a bank", (), True, "self")])
+        began = begin(registry, parent="news@2", definitions=[reef.id], rehearsed=[mole.id])
+        folder = registry.artifacts.begin(began.name)
+        (folder / "adapter_config.json").write_text(json.dumps({"r": 4}))
+        example = {"entity": "Reef", "definition": "Reef is a bank.", "form": "plain", "prompt": "", "text": "Reef is a bank."}
+        (folder / "transfer_set.jsonl").write_text(json.dumps(example) + "\n")
+        taught = [{"id": d.id, "entity": d.entity, "text": d.text, "document": d.document_id, "url": d.url} for d in (reef, mole)]
+        facts = {"method": "context", "base_model": "tiny", "base_digest": "base-digest", "definitions": [reef.id], "rehearsed": [mole.id]}
+        digest = registry.artifacts.publish(folder, adapter_name=began.name, manifest={**facts, "taught": taught})
+        registry.write.finish_learning(began.name, digest=digest)
+    cli("adapters", "export", "news@3", tmp_path / "out")
+    return tmp_path / "out"
+
+
+def elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Another machine's home."""
+    (tmp_path / "there").mkdir()
+    return make_cli(tmp_path / "there", capsys, monkeypatch)
+
+
+def test_a_version_comes_with_what_it_was_taught_and_is_served_once_it_passed(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli = elsewhere(tmp_path, capsys, monkeypatch)
+    cli("init")
+    made = cli("adapters", "import", exported, "--topic", "harbour", "--json").json
+    assert (made["adapter"], made["state"], made["parent"]) == ("harbour@1", "checking", None)
+    with cli.registry() as registry:
+        rows = registry.read.definitions(topic="harbour")
+        assert [(d.entity, d.state.value, d.url) for d in rows] == [
+            ("Reef", "held", "https://example.org/a"),
+            ("Mole", "held", "https://example.org/a"),
+        ]
+        assert [p.prompt for p in registry.read.probes([rows[0].id])] == ["What is Reef?"]
+        assert [e.text for e in registry.read.transfer_set([rows[0].id])] == ["Reef is a bank."]
+        adapter = registry.read.adapter("harbour@1")
+        assert (adapter.definitions, adapter.rehearsed) == ((rows[0].id,), (rows[1].id,))
+        registry.artifacts.verify(adapter)
+        judge(registry, adapter, verdict="passed")
+        promote(registry, adapter, alias="harbour")
+        assert registry.read.definition(rows[0].id).state == "learned"
+        assert registry.doctor() == []
+    assert cli("adapters", "import", exported, "--topic", "harbour", "--json").json["definitions"] == [1]
+
+
+def test_an_altered_or_foreign_folder_is_not_taken_in(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli = elsewhere(tmp_path, capsys, monkeypatch)
+    (exported / "adapter_config.json").write_text("{}")
+    said = cli("adapters", "import", exported)
+    assert (said.status, "adapter_config.json is not what was exported" in said.err, "Try:" in said.err) == (1, True, True)
+    (tmp_path / "empty").mkdir()
+    assert "has no manifest.json" in cli("adapters", "import", tmp_path / "empty").err
+    (tmp_path / "empty" / "manifest.json").write_text(json.dumps({"files": {}, "adapter": "news@1"}))
+    assert "lacks method" in cli("adapters", "import", tmp_path / "empty").err

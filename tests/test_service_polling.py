@@ -62,25 +62,27 @@ def test_as_many_workers_poll_as_are_asked_for(tmp_path: Path) -> None:
 
 def test_hosts_that_hang_do_not_hold_up_the_others(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    settings = settings_of(home, pollers=4, read_timeout_s=30, total_timeout_s=30)
+    settings = settings_of(home, pollers=4, read_timeout_s=300, total_timeout_s=300)
     with serving(Plan(hosts=9, hanging=[0, 1, 2]), tmp_path) as port, Registry.open(home) as registry:
         for number in range(9):
             add(registry, f"{address(number, port)}/made/{number}", f"f{number}")
         with running(home, settings):
-            wait_until(lambda: polled(registry, *(f"f{number}" for number in range(3, 9))), what="the polls of those that answer")
+            wait_until(
+                lambda: polled(registry, *(f"f{number}" for number in range(3, 9))), timeout_s=120, what="the polls of those that answer"
+            )
         assert not any(registry.read.feed(f"f{number}").last_checked_at for number in range(3))
 
 
 def test_a_host_with_many_silent_feeds_holds_one_worker(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    settings = settings_of(home, pollers=2, read_timeout_s=30, total_timeout_s=30)
+    settings = settings_of(home, pollers=2, read_timeout_s=300, total_timeout_s=300)
     with serving(Plan(hosts=2, hanging=list(range(6))), tmp_path) as port, Registry.open(home) as registry:
         for number in range(6):
             add(registry, f"{address(0, port)}/made/{number}", f"silent{number}")
         for number in range(6, 9):
             add(registry, f"{address(1, port)}/made/{number}", f"f{number}")
         with running(home, settings):
-            wait_until(lambda: polled(registry, "f6", "f7", "f8"), what="the polls of the other host")
+            wait_until(lambda: polled(registry, "f6", "f7", "f8"), timeout_s=120, what="the polls of the other host")
         assert report(port)["most_at_once"] == 1
 
 

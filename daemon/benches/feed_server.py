@@ -102,17 +102,17 @@ class _Server:
         await asyncio.gather(*(server.serve_forever() for server in servers))
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, ValueError):
+        with contextlib.suppress(OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
             path = (await reader.readline()).split(b" ")[1].decode()
             await reader.readuntil(b"\r\n\r\n")
             if path == "/report":
                 _send(writer, 200, json.dumps(self._report()).encode())
             else:
-                await self._feed(path, writer)
+                await self._feed(path, reader, writer)
             await writer.drain()
         writer.close()
 
-    async def _feed(self, path: str, writer: asyncio.StreamWriter) -> None:
+    async def _feed(self, path: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         asked = self._asked.setdefault(writer.get_extra_info("sockname")[0], _Asked())
         now = time.monotonic()
         asked.least_gap_s, asked.last_at = min(asked.least_gap_s, now - asked.last_at), now
@@ -122,7 +122,7 @@ class _Server:
         try:
             kind, number = path.split("?")[0].strip("/").split("/")
             if kind == "made" and int(number) in self._hanging:
-                await asyncio.wait_for(writer.wait_closed(), _HANGS_S)
+                await asyncio.wait_for(reader.read(), _HANGS_S)  # until the other side gives up
             elif kind == "made":
                 _send(writer, 503 if int(number) in self._failing else 200, made_feed(int(number)))
             else:

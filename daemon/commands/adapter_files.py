@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,9 @@ from daemon.output import say, short, show_json, show_table
 
 if TYPE_CHECKING:
     from registry import Adapter, CheckRun, Registry
+
+
+PROBES = "probes.jsonl"
 
 
 class NotEmpty(DaemonError):
@@ -116,6 +120,9 @@ def export(
             raise NotEmpty(f"{folder} is not an empty folder.", hint=f"lorefeed adapters export {adapter} {folder}/{adapter}")
         shutil.copytree(source, folder, dirs_exist_ok=True)
         (folder / "check.json").write_text(json.dumps(None if check is None else check_json(check), indent=1, default=str) + "\n")
+        with (folder / PROBES).open("w", encoding="utf-8") as lines:
+            for probe in registry.read.probes([*found.definitions, *found.rehearsed]):
+                lines.write(json.dumps(asdict(probe), ensure_ascii=False) + "\n")
         (folder / "README.md").write_text(_card(found, check, json.loads((source / "manifest.json").read_text())))
         registry.write.add_event(OPERATOR, "exported", f"adapter {adapter}", {"folder": str(folder.resolve())})
     if as_json:

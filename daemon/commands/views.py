@@ -62,6 +62,7 @@ def document_json(document: Document) -> Json:
         "published_at": document.published_at,
         "fetched_at": document.fetched_at,
         "revises": document.revises,
+        "near": document.near,
         "state": document.state,
         "problem": document.problem,
         "characters": len(document.text),
@@ -82,6 +83,8 @@ def definition_json(definition: Definition) -> Json:
         "span": definition.span,
         "score": definition.score,
         "supersedes": definition.supersedes,
+        "against": definition.against,
+        "gone_at": definition.gone_at,
     }
 
 
