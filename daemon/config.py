@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NestedSecretsSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon.errors import ConfigError
@@ -86,6 +86,18 @@ class Extract(Section):
     min_score: float = Field(0.5, ge=0, le=1, description="definitions that the rules are less sure of are not taken")
     max_chars: int = Field(1200, ge=50, description="longest definition that is taken")
     feed_day_max: int = Field(2000, ge=1, description="new definitions of one feed in 24 hours; what is more waits for an operator")
+    endpoint: str | None = Field(
+        None, description="OpenAI-compatible URL whose model reads what the rules find nothing in; rules alone when empty"
+    )
+    endpoint_model: str | None = Field(None, description="model name at that endpoint")
+    endpoint_key: SecretStr | None = Field(None, description="API key of that endpoint")
+    endpoint_calls_max: int = Field(4, ge=1, description="most questions to that endpoint about one document")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.endpoint is None) != (self.endpoint_model is None):
+            raise ValueError("extract.endpoint and extract.endpoint_model must both be given, or neither")
+        return self
 
 
 class Novelty(Section):
@@ -107,23 +119,30 @@ class Elicit(Section):
         return self
 
 
+def _number(given: object) -> object:
+    return int(given) if isinstance(given, str) and given.isdecimal() else given
+
+
 class Learn(Section):
     method: Literal["context", "split", "etcon", "finetune_definition", "finetune_transfer"] = Field(
         "context",
         description="how definitions go into the weights: context distillation (arXiv 2306.09306), split contexts of the documents (2602.16093),"
         " edit then consolidate (2512.04753), or plain fine-tuning on the definition or on the transfer set",
     )
-    rank: Literal[8, 16, 32, 64, 128] = Field(16, description="rank of the adapters; the engine must allow it")
-    merged_rank: Literal[8, 16, 32, 64, 128, 256] = Field(
+    # The environment has only texts, and a text is none of these numbers.
+    rank: Annotated[Literal[8, 16, 32, 64, 128], BeforeValidator(_number)] = Field(
+        16, description="rank of the adapters; the engine must allow it"
+    )
+    merged_rank: Annotated[Literal[8, 16, 32, 64, 128, 256], BeforeValidator(_number)] = Field(
         32, description="rank of the adapters that are merged of several topics, for aliases that have them; the engine must allow it"
     )
     learning_rate: float = Field(1e-2, gt=0, lt=1, description="peak learning rate of the adapter's weights")
-    warm_rate: float = Field(0.4, gt=0, le=1, description="factor on it where learning goes on from an earlier version of the topic")
+    warm_rate: float = Field(0.8, gt=0, le=1, description="factor on it where learning goes on from an earlier version of the topic")
     temperature: float = Field(
         1.0, gt=0, description="softens teacher and student; the paper uses 2, which needs about twice the steps here"
     )
     batch: int = Field(20, ge=1, description="examples a step")
-    passes: float = Field(8.0, gt=0, description="visits to each new example")
+    passes: float = Field(9.0, gt=0, description="visits to each new example")
     steps_min: int = Field(60, ge=1, description="fewest steps")
     steps_max: int = Field(2000, ge=1, description="most steps")
     replay_batch: int = Field(3, ge=0, description="rows of the base's own text beside each step's examples")

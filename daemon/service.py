@@ -32,6 +32,7 @@ CREWS: dict[str, tuple[str, ...]] = {
 STOP_WITHIN_S = 7.0
 REPORT_EVERY_S = 5.0
 REST_AFTER_TROUBLE_S = 2.0
+TURN_WITHIN_S = 120.0
 
 
 def run_daemon(
@@ -154,10 +155,13 @@ def run_once(home: Path, settings: Settings, *, handlers: Handlers = HANDLERS) -
         _put_right(registry)
         started_at, stop = datetime.now(UTC), threading.Event()
         ended: list[Job] = []
-        kinds = (POLL, EXTRACT, LEARN, MERGE)
         while True:
             enqueue_due(registry, settings, datetime.now(UTC), settle_s=0.0, since=started_at)
-            job = _claim_in_order(registry, settings, kinds)
+            job = _claim_in_order(registry, settings, (POLL,))
+            if job is None and (wait_s := _next_turn_s(registry, ended)) is not None:
+                time.sleep(wait_s)
+                continue
+            job = job or _claim_in_order(registry, settings, (EXTRACT, LEARN, MERGE))
             if job is None:
                 break
             ended.append(run_job(registry, settings, job, owner=_owner("once"), stop=stop, handlers=handlers))
@@ -173,6 +177,14 @@ def _claim_in_order(registry: Registry, settings: Settings, kinds: Sequence[str]
         if job is not None:
             return job
     return None
+
+
+def _next_turn_s(registry: Registry, ended: Collection[Job]) -> float | None:
+    """Until a feed may be polled whose host was busy with another one; None if there is none, or it would have to be waited for too long."""
+    last = {str(job.payload["feed"]): _count(job, "postponed") for job in ended if job.kind == POLL}
+    now = datetime.now(UTC)
+    waits = [(f.next_check_at - now).total_seconds() for f in registry.read.feeds() if last.get(f.name)] if any(last.values()) else []
+    return max(0.1, min(waits)) if waits and min(waits) < TURN_WITHIN_S else None
 
 
 def _put_right(registry: Registry) -> None:

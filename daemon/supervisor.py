@@ -30,6 +30,7 @@ PAUSE_MAX_S = 30.0
 HEALTHY_WITHIN_S = 900.0  # a large model is read from disk in this time
 STOP_WITHIN_S = 15.0
 LOOK_EVERY_S = 0.1
+ASK_EVERY_S = 0.5  # asking costs more than looking, and takes its time from the one that starts
 LAST_LINES = 20
 
 Say = Callable[[str], None]
@@ -118,8 +119,12 @@ def supervise(parts: Sequence[Part], *, stop: threading.Event, say: Say, pause_s
 
 def _wait_healthy(child: "_Child", children: "Sequence[_Child]", stop: threading.Event) -> bool:
     """True once it is healthy, False if we are to stop first. Those already started are kept alive meanwhile."""
-    deadline = time.monotonic() + HEALTHY_WITHIN_S
-    while not child.healthy():
+    deadline, asked = time.monotonic() + HEALTHY_WITHIN_S, 0.0
+    while True:
+        if time.monotonic() - asked >= ASK_EVERY_S:
+            if child.healthy():
+                break
+            asked = time.monotonic()
         if stop.wait(LOOK_EVERY_S):
             return False
         for each in children:

@@ -55,6 +55,8 @@ def show(ctx: typer.Context, definition_id: Annotated[int, typer.Argument(metava
     more = {
         "reason": definition.reason,
         "aliases": definition.aliases,
+        "against": definition.against,
+        "gone_at": definition.gone_at,
         "witnesses": [document.id for document in history.witnesses],
         "earlier": [older.id for older in history.earlier],
         "later": [newer.id for newer in history.later],
@@ -93,6 +95,28 @@ def reject(ctx: typer.Context, ids: Ids, reason: Reason = None, as_json: Json = 
     lorefeed definitions reject 5 --reason "an advertisement"
     """
     _move(ctx, ids, "rejected", only_from=(), reason=reason or "rejected by an operator", as_json=as_json)
+
+
+@app.command()
+def edit(
+    ctx: typer.Context,
+    definition_id: Annotated[int, typer.Argument(metavar="ID")],
+    text: Annotated[str | None, typer.Option(metavar="TEXT", help="The definition in your words.")] = None,
+    entity: Annotated[str | None, typer.Option(metavar="NAME", help="The entity's name, where it was found wrongly.")] = None,
+    reason: Reason = None,
+    as_json: Json = False,
+) -> None:
+    """Correct what was found before it is learnt. A definition under review stays there: approve it then.
+
+    \b
+    lorefeed definitions edit 5 --text "An oslith is a blue lamp." --reason "the sentence was cut short"
+    """
+    with place_of(ctx).registry() as registry:
+        edited = registry.write.edit_definition(definition_id, entity=entity, text=text, actor=OPERATOR, reason=reason)
+    if as_json:
+        show_json(definition_json(edited))
+    else:
+        say(f"Definition {edited.id} ({edited.entity}) is {edited.state}: {edited.text}")
 
 
 @app.command()

@@ -83,8 +83,6 @@ def definition_json(definition: Definition) -> Json:
         "span": definition.span,
         "score": definition.score,
         "supersedes": definition.supersedes,
-        "against": definition.against,
-        "gone_at": definition.gone_at,
     }
 
 

@@ -164,7 +164,7 @@ def _change(row: dict[str, Any], right: list[FoundDefinition], last: dict[str, s
         return None
     if not right or older is None:
         return "lost: no definition was found"
-    compared = compare(older, right[0].definition)
+    compared = compare(older, right[0].definition, name=row["term"])
     return f"same meaning: {compared.reason}" if compared.same else "superseded"
 
 

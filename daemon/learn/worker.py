@@ -136,7 +136,7 @@ class Worker:
     def _held_out(self, told: list[Told], drawn: dict[int, list[Example]], seed: int) -> Json:
         answer: Json = {}
         for each in told:
-            taught, aside = eliciting.hold_out(drawn[each.id], share=0.25, at_most=8, seed=seed + each.id)
+            taught, aside = eliciting.hold_out(drawn[each.id], share=0.25, at_most=6, seed=seed + each.id)
             answer[str(each.id)] = {"examples": [_as_json(e) for e in taught], "probes": self._probes(aside)}
         return answer
 

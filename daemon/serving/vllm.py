@@ -14,6 +14,7 @@ from daemon.serving.errors import ServingError
 from registry import Registry
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank may be
+ANSWERS_MAY_END_S = 10  # below what `lorefeed run` and systemd wait for the whole
 # Of our own environment: what would lead vLLM's Python into our packages, what is meant for us alone, and vLLM's own ways to adapters, which
 # join a stranger's model name to a folder without looking where that leads.
 _KEPT_BACK = (
@@ -87,6 +88,8 @@ def vllm_command(wanted: VllmSettings) -> list[str]:
     # Twice what is ever registered: an unloaded adapter keeps its place until it is the coldest, and must not push a registered one out,
     # which vLLM would read from its folder again without anybody looking at it. Reconcile keeps the registered ones warm.
     command += ["--max-cpu-loras", str(max(slots, 2 * wanted.max_resident))]
+    # Without it vLLM aborts the answers under way as soon as it is asked to end.
+    command += ["--shutdown-timeout", str(ANSWERS_MAY_END_S)]
     if wanted.max_model_len is not None:
         command += ["--max-model-len", str(wanted.max_model_len)]
     if wanted.memory_share is not None:

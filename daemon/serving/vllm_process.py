@@ -24,7 +24,7 @@ from daemon.signals import end_signals
 log = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.5
 BEAT_S = 5.0
-STOP_WITHIN_S = 30.0
+STOP_WITHIN_S = 13.0  # a little more than vLLM gives the answers under way, and less than `lorefeed run` gives us
 LAST_LINES = 200
 _LIBC = ctypes.CDLL(None)  # opened here: between fork and exec nothing may be looked up
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, prctl(2)
@@ -82,8 +82,12 @@ def run_vllm(wanted: VllmSettings, *, stop: threading.Event | None = None) -> No
         finally:
             _end(process)
             listener.join(timeout=5)
-    if not over.is_set():
-        raise VllmFailed(f"vLLM ended with status {process.returncode}{_cause(last)}", hint=remedy(last))
+    if over.is_set():
+        return
+    if process.returncode < 0:
+        hint = "The kernel kills what takes too much memory: journalctl -k; else somebody did"
+        raise VllmFailed(f"vLLM was killed by signal {-process.returncode}", hint=hint)
+    raise VllmFailed(f"vLLM ended with status {process.returncode}{_cause(last)}", hint=remedy(last))
 
 
 def remedy(last: Sequence[str]) -> str:
@@ -155,5 +159,5 @@ def _listen(words: IO[str], last: deque[str]) -> None:
 
 def _cause(last: Sequence[str]) -> str:
     """The last line that names an error, which in a traceback is the one that counts."""
-    named = [line for line in last if "Error" in line or "error:" in line]
+    named = [line for line in last if ("Error" in line or "error:" in line) and " WARNING " not in line]
     return f": {named[-1].strip()[-300:]}" if named else ""

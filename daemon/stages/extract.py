@@ -1,9 +1,12 @@
 """Documents to definitions: which entities a text defines, in which words, at which characters."""
 
 import logging
+from collections.abc import Sequence
+from contextlib import nullcontext
 
 from daemon.config import Settings
-from daemon.extraction import Refused, compare, examine, readable, screen
+from daemon.extraction import FoundDefinition, Refused, compare, examine, readable, screen
+from daemon.stages.model_reader import ModelReader, ReaderFailed
 from daemon.stages.report import StageReport, add
 from registry import Document, DocumentState, NewDefinition, Registry
 from registry.near import signature
@@ -16,17 +19,19 @@ AT_ONCE = 100
 def extract(registry: Registry, settings: Settings) -> StageReport:
     """Reads every document that nobody has read yet, a hundred at a time: thousands may have come at once."""
     reports = []
-    while unread := registry.read.documents(state=DocumentState.NEW, limit=AT_ONCE):
-        reports += [_read(registry, document, settings) for document in unread]
+    with ModelReader.of(settings.extract) or nullcontext() as reader:
+        while unread := registry.read.documents(state=DocumentState.NEW, limit=AT_ONCE):
+            reports += [_read(registry, document, settings, reader) for document in unread]
     return add("extract", reports)
 
 
-def _read(registry: Registry, document: Document, settings: Settings) -> StageReport:
+def _read(registry: Registry, document: Document, settings: Settings, reader: ModelReader | None) -> StageReport:
     examined = examine(document.text, title=document.title)
-    found = [f for f in examined.found if f.score >= settings.extract.min_score]
-    taken = [f for f in found if len(f.definition) <= settings.extract.max_chars]
     refused = screen(document.text, document=True)
-    problem = refused or _problem(document, len(found), len(taken), examined.refused, settings)
+    further, unread = _further(document, examined.found, reader) if refused is None else ([], None)
+    found = [f for f in (*examined.found, *further) if f.score >= settings.extract.min_score]
+    taken = [f for f in found if len(f.definition) <= settings.extract.max_chars]
+    problem = refused or unread or _problem(document, len(found), len(taken), examined.refused, settings)
     stored = registry.write.record_definitions(
         document.id,
         [NewDefinition(f.entity, readable(f.definition), f.span, f.score, f.aliases) for f in taken],
@@ -41,6 +46,17 @@ def _read(registry: Registry, document: Document, settings: Settings) -> StageRe
         extra={"action": "extracted", "document": document.id, "definitions": len(stored)},
     )  # fmt: skip
     return StageReport("extract", {"documents": 1, "definitions": len(stored)}, (f"document {document.id}: {problem}",) if problem else ())
+
+
+def _further(document: Document, found: Sequence[FoundDefinition], reader: ModelReader | None) -> tuple[list[FoundDefinition], str | None]:
+    """What the model finds beside the rules, or why it could not be asked: a document does not wait for an endpoint that is away."""
+    if reader is None:
+        return [], None
+    try:
+        return reader.further(document.text, document.title, found), None
+    except ReaderFailed as err:
+        log.warning("Document %d: %s", document.id, err, extra={"action": "not_read_by_model", "document": document.id})
+        return [], f"{err} So only the rules have read it."
 
 
 def _problem(document: Document, found: int, taken: int, refused: tuple[Refused, ...], settings: Settings) -> str | None:

@@ -2,8 +2,10 @@
 
 import logging
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 from daemon.config import FeedOptions, Settings
@@ -41,11 +43,10 @@ def poll_feed(registry: Registry, feed: Feed, settings: Settings, *, now: dateti
         next_check_at=now + timedelta(seconds=wait_s),
         documents=[_taken(document, now) for document in poll.documents],
         moved_to=moved_to,
+        noticed=[*(("unreadable", {"problem": problem}) for problem in problems), *_silence(feed, poll, now)],
     )
     for problem in problems:
-        registry.write.add_event("daemon", "unreadable", feed.name, {"problem": problem})
         log.warning("Feed %s: %s", feed.name, problem, extra={"action": "unreadable", "feed": feed.name})
-    _tell_silence(registry, feed, poll, now)
     if stored:
         log.info(
             "Feed %s brought %d documents", feed.name, len(stored), extra={"action": "polled", "feed": feed.name, "documents": len(stored)}
@@ -60,7 +61,7 @@ def _taken(document: Document, now: datetime) -> NewDocument:
     )  # fmt: skip
 
 
-def _tell_silence(registry: Registry, feed: Feed, poll: Poll, now: datetime) -> None:
+def _silence(feed: Feed, poll: Poll, now: datetime) -> Iterator[tuple[str, dict[str, Any]]]:
     """An event at the poll that finds a feed silent far beyond its rhythm, and at no later one: it answers, so no error would tell."""
     rhythm = poll.rhythm
     if rhythm is None or (silent := rhythm.silent_for(now)) is None:
@@ -68,8 +69,8 @@ def _tell_silence(registry: Registry, feed: Feed, poll: Poll, now: datetime) -> 
     if feed.last_success_at is not None and rhythm.silent_for(feed.last_success_at) is not None:
         return  # told then
     detail = {"days": silent.days, "usual_gap_s": round(rhythm.gap_s), "newest_at": rhythm.newest_at.isoformat()}
-    registry.write.add_event("daemon", "silent", feed.name, detail)
     log.warning("Feed %s has posted nothing for %d days", feed.name, silent.days, extra={"action": "silent", "feed": feed.name})
+    yield "silent", detail
 
 
 def _move(feed: Feed, poll: Poll, settings: Settings) -> tuple[str | None, tuple[str, ...]]:
