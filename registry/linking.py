@@ -94,20 +94,32 @@ def find_place(
     standing = [(row, likeness) for row, likeness in judged if row.state in STANDING and _is_meant(row, one, likeness)]
     if not standing:
         return Place()
-    # Of several things of one name it is the one that it has something in common with; the newest first.
-    older, likeness = next((pair for pair in standing if pair[1].kind != "other"), standing[0])
-    told_by = session.get_one(DocumentRow, older.document_id)
+    # Of several things of one name it is the one that it has something in common with; the own source's before others', the newest first.
+    sources = {key(row.id): session.get_one(DocumentRow, row.document_id) for row, _ in standing}
+    older, likeness = min(standing, key=lambda pair: (pair[1].kind == "other", sources[key(pair[0].id)].feed_id != document.feed_id))
+    told_by = sources[key(older.id)]
     if told_by.feed_id == document.feed_id:
         same_entry = older.document_id in lineage or (document.url is not None and document.url == told_by.url)
         if likeness.kind == "other" and not same_entry:
             return Place(reason=f"Another thing than definition {older.id} of the same name: they share no word of substance.")
-        return Place(supersedes=older, reason=likeness.reason)
+        return _in_place_of(session, older, likeness)
     both = f"{_dated(feed, document)} and {_dated(session.get_one(FeedRow, told_by.feed_id), told_by)} disagree, which says: {older.text}"
     if likeness.kind == "contradicts":
         return Place(supersedes=older, against=older, review=True, reason=f"{likeness.reason} {both}")
     if likeness.kind == "other":
         return Place(against=older, review=True, reason=f"This may be another thing of the same name, or wrong. {both}")
     return Place(supersedes=older, against=older, reason=likeness.reason)
+
+
+def _in_place_of(session: Session, older: DefinitionRow, likeness: Likeness) -> Place:
+    """The same source says otherwise now. What it said against another source does not get past the operator by being reworded."""
+    settled = older.state in (DefinitionState.WAITING, DefinitionState.LEARNED)
+    if older.state != DefinitionState.REVIEW and (older.against is None or settled):
+        return Place(supersedes=older, reason=likeness.reason)
+    against = None if older.against is None else session.get_one(DefinitionRow, older.against)
+    said = f" Another source says: {against.text}" if against is not None else ""
+    reason = f"It is to take the place of definition {older.id}, which nobody has approved. {likeness.reason}{said}"
+    return Place(supersedes=older, against=against, review=True, reason=reason)
 
 
 def lineage_of(session: Session, document: DocumentRow) -> frozenset[int]:

@@ -10,6 +10,13 @@ from sqlalchemy import JSON, Dialect, Index, Text, TypeDecorator, UniqueConstrai
 from sqlmodel import Field, SQLModel
 
 
+def instant(value: datetime) -> str:
+    """How a time is written into the file."""
+    if value.tzinfo is None:
+        raise ValueError(f"{value} has no time zone")
+    return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+
 class UtcTime(TypeDecorator[datetime]):
     """An instant as text in UTC with microseconds, always of one width, so that text order is time order."""
 
@@ -17,11 +24,7 @@ class UtcTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value} has no time zone")
-        return value.astimezone(UTC).isoformat(timespec="microseconds")
+        return None if value is None else instant(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:
         return None if value is None else datetime.fromisoformat(value)

@@ -2,6 +2,7 @@
 
 from registry.store_adapters import AdapterStore
 from registry.store_definitions import DefinitionStore
+from registry.store_edit import EditStore
 from registry.store_feeds import FeedStore
 from registry.store_forget import ForgetStore
 from registry.store_import import ImportStore
@@ -10,5 +11,5 @@ from registry.store_keys import KeyStore
 from registry.store_releases import ReleaseStore
 
 
-class Store(FeedStore, DefinitionStore, AdapterStore, ReleaseStore, ForgetStore, ImportStore, JobStore, KeyStore):
+class Store(FeedStore, DefinitionStore, EditStore, AdapterStore, ReleaseStore, ForgetStore, ImportStore, JobStore, KeyStore):
     """The registry's only writer."""

@@ -46,7 +46,7 @@ class DefinitionStore(StoreBase):
             document.state = DocumentState.EXTRACTED.value
             document.problem = problem or document.problem
             feed = session.get_one(FeedRow, document.feed_id)
-            left = None if a_day is None or not found else a_day - self._today(session, feed)
+            left = None if a_day is None or not found else a_day - self._today(session, feed, a_day)
             new: list[DefinitionRow] = []
             told: set[int] = set()
             for one in found:
@@ -138,10 +138,13 @@ class DefinitionStore(StoreBase):
         document.near, alike = nearest
         self._note(session, DAEMON, action="near", object=f"document {document.id}", like=document.near, share=round(alike, 2))
 
-    def _today(self, session: Session, feed: FeedRow) -> int:
-        """How many new definitions the feed has brought within 24 hours."""
-        recent = select(func.count()).select_from(DefinitionRow).join(DocumentRow).where(DocumentRow.feed_id == feed.id)
-        return session.exec(recent.where(col(DefinitionRow.created_at) > self._clock() - timedelta(days=1))).one()
+    def _today(self, session: Session, feed: FeedRow, a_day: int) -> int:
+        """How many new definitions the feed has brought within 24 hours; of less than `a_day` in all, none is asked for its feed."""
+        since = col(DefinitionRow.created_at) > self._clock() - timedelta(days=1)
+        if session.exec(select(func.count()).select_from(DefinitionRow).where(since)).one() < a_day:
+            return 0
+        of_feed = select(DocumentRow.id).where(DocumentRow.feed_id == feed.id)
+        return session.exec(select(func.count()).select_from(DefinitionRow).where(col(DefinitionRow.document_id).in_(of_feed), since)).one()
 
     def _mark_gone(self, session: Session, document: DocumentRow, lineage: frozenset[int], told: set[int]) -> None:
         """Marks what the earlier texts of the document said and this one does not. What nobody else says is not learnt any more."""

@@ -1,16 +1,17 @@
 """Writes about feeds and what was fetched from them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, col, func, select
+from sqlmodel import Session, select
 
+from registry import taking_in
 from registry.errors import AlreadyThere, BadName, BadValue, NotThere
-from registry.identity import check_name, text_digest
-from registry.models import AliasRow, DocumentRow, FeedRow
+from registry.identity import check_name
+from registry.models import AliasRow, FeedRow
 from registry.records import Document, Feed, NewDocument, Trust
-from registry.rows import batches, document_records, document_row, feed_records, feed_row, key
+from registry.rows import document_records, document_row, feed_records, feed_row
 from registry.states import DocumentState, FeedState, check_move
 from registry.store_base import DAEMON, StoreBase
 
@@ -81,24 +82,26 @@ class FeedStore(StoreBase):
         next_check_at: datetime,
         documents: Sequence[NewDocument],
         moved_to: str | None = None,
+        noticed: Iterable[tuple[str, Mapping[str, Any]]] = (),
     ) -> list[Document]:
         """Takes in what a successful poll brought and returns what is new. The same text of the same feed is never taken twice.
 
-        `moved_to` becomes the feed's location: its server said that it has moved for good.
+        `moved_to` becomes the feed's location: its server said that it has moved for good. `noticed` are events about the feed, each an
+        action with its details.
         """
         with self._db.writing() as session:
-            feed = _feed(session, feed_id)
-            feed.cursor = dict(cursor)
+            feed = taking_in.polled_feed(session, feed_id)
+            if feed is None:
+                raise _no_feed(feed_id)
             if feed.error_count >= FAILING_AFTER:
                 self._note(session, DAEMON, action="recovered", object=f"feed {feed.name}", failed=feed.error_count)
-            feed.error_count = 0
-            feed.last_error = None
-            feed.last_checked_at = feed.last_success_at = self._clock()
-            feed.next_check_at = next_check_at
             if moved_to is not None and moved_to != feed.location:
                 self._note(session, DAEMON, action="moved", object=f"feed {feed.name}", from_location=feed.location, to_location=moved_to)
-                feed.location = moved_to
-            return document_records(session, _take_in(session, feed_id, documents))
+            for action, detail in noticed:
+                self._note(session, "daemon", action=action, object=feed.name, **detail)
+            now = self._clock()
+            taking_in.record_success(session, feed, cursor=cursor, now=now, next_check_at=next_check_at, location=moved_to or feed.location)
+            return taking_in.take_in(session, documents, feed)
 
     def postpone_poll(self, feed_id: int, *, next_check_at: datetime) -> None:
         """The feed was not asked, and not because of itself: nothing changes but when it is due."""
@@ -147,50 +150,9 @@ class FeedStore(StoreBase):
 def _feed(session: Session, feed_id: int) -> FeedRow:
     feed = session.get(FeedRow, feed_id)
     if feed is None:
-        raise NotThere(f"There is no feed {feed_id}", hint="List the feeds: lorefeed feeds list")
+        raise _no_feed(feed_id)
     return feed
 
 
-def _take_in(session: Session, feed_id: int, documents: Sequence[NewDocument]) -> list[DocumentRow]:
-    """The rows of what is new, in order. Asked and written together: a statement a document would cost more than reading the feed does."""
-    digests = [text_digest(document.text) for document in documents]
-    of_feed = DocumentRow.feed_id == feed_id
-    known: set[str] = set()
-    newest: dict[str, int] = {}
-    for batch in batches(digests):
-        known.update(session.exec(select(DocumentRow.digest).where(of_feed, col(DocumentRow.digest).in_(batch))))
-    for batch in batches([document.external_id for document in documents]):
-        found = select(DocumentRow.external_id, func.max(DocumentRow.id)).where(of_feed, col(DocumentRow.external_id).in_(batch))
-        newest |= {external_id: key(row_id) for external_id, row_id in session.exec(found.group_by(DocumentRow.external_id))}
-    rows: list[DocumentRow] = []
-    added: dict[str, DocumentRow] = {}
-    for document, digest in zip(documents, digests, strict=True):
-        if digest in known:
-            continue
-        known.add(digest)
-        if (earlier := added.get(document.external_id)) is not None:  # two versions in one poll: the first needs its id now
-            session.flush()
-            newest[document.external_id] = key(earlier.id)
-        row = _document_row(feed_id, document, digest, newest.get(document.external_id))
-        session.add(row)
-        added[document.external_id] = row
-        rows.append(row)
-    session.flush()
-    return rows
-
-
-def _document_row(feed_id: int, document: NewDocument, digest: str, revises: int | None) -> DocumentRow:
-    return DocumentRow(
-        feed_id=feed_id,
-        external_id=document.external_id,
-        url=document.url,
-        title=document.title,
-        text=document.text,
-        digest=digest,
-        published_at=document.published_at,
-        fetched_at=document.fetched_at,
-        fetch=dict(document.fetch),
-        revises=revises,
-        state=DocumentState.NEW.value,
-        problem=document.problem,
-    )
+def _no_feed(feed_id: int) -> NotThere:
+    return NotThere(f"There is no feed {feed_id}", hint="List the feeds: lorefeed feeds list")

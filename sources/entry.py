@@ -42,7 +42,10 @@ class ParsedFeed:
 
 def entry_text(content: str, *, is_html: bool) -> str:
     """Plain text of an entry's content. A problem with its encoding cannot arise: it comes out of a decoded feed."""
-    return html_to_text(content).text if is_html else clean_text(content)
+    if is_html and ("<" in content or "&" in content):
+        return html_to_text(content).text
+    # HTML without a tag is text whose line breaks mean nothing; most titles are, and no parser need be asked.
+    return clean_text(" ".join(content.split()) if is_html else content)
 
 
 def web_url(link: Any) -> str | None:

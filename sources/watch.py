@@ -13,6 +13,7 @@ from pathlib import Path
 
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver
 
 from .errors import NotReachable
 from .files import existing_folder, is_candidate
@@ -34,24 +35,30 @@ class FolderWatcher:
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
         self._first_at: float | None = None
-        self._observer = Observer()
+        self._observer: BaseObserver | None = None
 
     def start(self) -> None:
         root = existing_folder(self._path, str(self._path))
         handler = _Handler(root, self._noticed)
+        observer: BaseObserver | None = None
         try:
-            self._observer.schedule(handler, str(root), recursive=True)
-            self._observer.start()
+            # Made here: it takes one of the machine's few inotify instances at once, which a watcher of no folder would never give back.
+            observer = Observer()
+            observer.schedule(handler, str(root), recursive=True)
+            observer.start()
         except OSError as err:
+            if observer is not None:
+                observer.stop()
             raise NotReachable(
                 str(self._path),
                 f"the folder cannot be watched ({(err.strerror or 'error').lower()})",
                 hint="Raise fs.inotify.max_user_watches and max_user_instances; until then the timed look finds changes.",
             ) from err
+        self._observer = observer
 
     def stop(self) -> None:
         """No call of `on_change` begins after this returns."""
-        if self._observer.is_alive():
+        if self._observer is not None and self._observer.is_alive():
             self._observer.stop()
             self._observer.join()
         with self._lock:

@@ -39,7 +39,7 @@ def keys(value: Any) -> str:
 def test_status_has_the_keys_of_the_contract(cli: Cli) -> None:
     status = cli("status", "--json").json
 
-    assert keys(status) == "version,home,engine,aliases,feeds,jobs,definitions"
+    assert keys(status) == "version,home,engine,aliases,feeds,jobs,definitions,learning"
     assert keys(status["engine"]) == "kind,url,healthy"
     assert status["engine"]["healthy"] is False
     assert keys(status["aliases"]["news"]) == "adapter,since"
@@ -48,6 +48,7 @@ def test_status_has_the_keys_of_the_contract(cli: Cli) -> None:
     assert status["jobs"] == {"queued": 0, "running": 0, "failed": 0}
     assert status["definitions"]["review"] == 1
     assert status["home"] == str(cli.home)
+    assert status["learning"] == {"waits": None}
 
 
 def test_feeds_have_the_keys_of_the_contract(cli: Cli) -> None:

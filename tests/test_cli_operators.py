@@ -78,6 +78,13 @@ def test_secrets_are_masked(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "hunter2" not in said.out + said.err
 
 
+def test_the_environment_can_set_what_is_a_number_among_few(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOREFEED_LEARN__RANK", "32")
+    assert cli("config", "--json").json["learn"]["rank"] == 32
+    monkeypatch.setenv("LOREFEED_LEARN__RANK", "33")
+    assert "learn.rank" in cli("config").err
+
+
 def test_explaining_the_settings_gives_every_one_a_meaning(cli: Cli) -> None:
     listed = cli("config", "--explain", "--json").json
 

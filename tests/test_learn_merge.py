@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from daemon.learn.errors import LearnError
-from daemon.learn.merge import CONFIG, WEIGHTS, merge
+from daemon.learn.merge import CONFIG, WEIGHTS, draw_back, merge
 from daemon.learn.models import load_adapter, using
 from tests.learn_parts import tiny_base
 
@@ -50,6 +50,17 @@ def test_cut_to_a_rank_it_is_the_nearest_matrix_of_that_rank(tmp_path: Path) -> 
     u, s, v = torch.linalg.svd(whole, full_matrices=False)
     torch.testing.assert_close(delta(tmp_path / "out"), u[:, :8] * s[:8] @ v[:8], atol=1e-3, rtol=1e-3)
     assert merged.kept == pytest.approx(float((s[:8] ** 2).sum() / (s**2).sum()), abs=1e-4)
+
+
+def test_drawn_back_it_lies_on_the_line_between_what_both_add(tmp_path: Path) -> None:
+    parent, child = adapter(tmp_path / "a", 4, alpha=4, seed=1), adapter(tmp_path / "b", 4, alpha=8, seed=2)
+    draw_back(child, None, strength=0.7, out=tmp_path / "alone")
+    torch.testing.assert_close(delta(tmp_path / "alone"), 0.7 * delta(child), atol=1e-4, rtol=1e-4)
+    drawn = draw_back(child, parent, strength=0.7, out=tmp_path / "between")
+    line = 0.3 * delta(parent) + 0.7 * delta(child)
+    u, s, v = torch.linalg.svd(line)
+    torch.testing.assert_close(delta(tmp_path / "between"), u[:, :4] * s[:4] @ v[:4], atol=1e-3, rtol=1e-3)
+    assert drawn.rank == 4
 
 
 def test_what_does_not_fit_together_is_said(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from daemon.learn import score
 from daemon.learn.batches import by_length
 from daemon.learn.data import CHAT_FORM, PLAIN_FORM, Example
 from daemon.learn.errors import NotFinite, NothingToLearn
-from daemon.learn.models import Base, draw_back, drop_adapter, load_adapter, new_adapter, save_adapter, trainable, using
+from daemon.learn.merge import draw_back
+from daemon.learn.models import Base, drop_adapter, load_adapter, new_adapter, save_adapter, trainable, using
 from daemon.learn.train import Target, TrainPlan, distillation_targets, loss_of, replay_targets, train
 from tests.learn_parts import tiny_base
 
@@ -175,7 +176,7 @@ def test_an_adapter_is_drawn_back_towards_what_it_began_from(base: Base, tmp_pat
             with using(base, name):
                 found[name] = base.model(ids).logits
     if strength == 1.0:
-        torch.testing.assert_close(found["gentler"], full)
+        torch.testing.assert_close(found["gentler"], full, rtol=1e-3, atol=1e-4)
     moved = [float((x - bare).abs().mean()) for x in (found["gentler"], found["between"], full)]
     assert 0 < moved[0] <= moved[1] <= moved[2]
 

@@ -1,13 +1,17 @@
 """Where a new definition belongs: a witness, a change, a contradiction or another thing; copies, confirmations, and what is taken back."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from daemon.extraction import compare
-from registry import Definition, DefinitionState, NewDefinition, NewDocument, Registry
+from registry import BadValue, Definition, DefinitionState, NewDefinition, NewDocument, NewProbe, NewTransferExample, NotAllowed, Registry
+from registry import db as database
+from registry.migrations import MIGRATIONS
 from registry.near import likeness, signature
 from tests.registry_parts import Clock
 
@@ -225,3 +229,69 @@ def test_a_revision_is_no_copy_of_its_own_earlier_text_and_copies_point_at_the_o
     first, revision, *copies = registry.read.documents()
     assert (first.near, revision.near, revision.revises) == (None, None, first.id)
     assert {copy.near for copy in copies} <= {first.id, revision.id}
+
+
+def test_aliases_of_an_older_registry_are_found_after_the_migration(tmp_path: Path) -> None:
+    home = tmp_path / "old"
+    home.mkdir()
+    file = home / "registry.sqlite3"
+    database.migrate(home, file, steps=MIGRATIONS[:5])
+    noon = "2026-03-01T12:00:00.000000+00:00"
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute(
+            "INSERT INTO feed (name, location, kind, topic, state, trust, interval_s, cursor, error_count, next_check_at, created_at)"
+            " VALUES ('a', 'x', 'feed', 'news', 'active', 'auto', 60, '{}', 0, ?, ?)",
+            (noon, noon),
+        )
+        connection.execute(
+            "INSERT INTO document (feed_id, external_id, text, digest, fetched_at, fetch, state) VALUES (1, '1', 't', 'd', ?, '{}', 'extracted')",
+            (noon,),
+        )
+        connection.execute(
+            "INSERT INTO definition (entity, entity_key, text, text_digest, topic, state, document_id, span_start, span_end, score, aliases,"
+            " created_at) VALUES ('Service Relay', 'service relay', 'A service relay forwards the traffic of a service.', 'd', 'news',"
+            " 'learned', 1, 0, 50, 0.9, '[\"SR\"]', ?)",
+            (noon,),
+        )
+    with Registry.open(home) as registry:
+        assert read(registry, "b", "The SR forwards the traffic of a service.", name="SR") == []
+        assert registry.read.definition(1).witnesses == 1
+
+
+def test_an_operators_words_take_the_place_of_what_was_found_and_both_are_on_record(registry: Registry) -> None:
+    [found] = read(registry, "a", BOAT)
+    registry.write.set_novelty(found.id, 2.0, "digest", DefinitionState.WAITING, None)
+    registry.write.save_transfer_set(found.id, [NewTransferExample("plain", "", "Dorvils are flat.", "base")])
+    registry.write.save_probes(found.id, [NewProbe("direct", "A dorvil is a", " boat")])
+    edited = registry.write.edit_definition(found.id, text="A dorvil is a flat boat.", actor="ana", reason="shorter")
+    assert (edited.text, edited.state, edited.novelty) == ("A dorvil is a flat boat.", "found", None)
+    assert (registry.read.transfer_set([found.id]), registry.read.probes([found.id])) == ([], [])
+    [event] = [e for e in registry.read.events(about=f"definition {found.id}") if e.action == "edited"]
+    assert (event.actor, event.detail["before"]["text"], event.detail["reason"]) == ("ana", BOAT, "shorter")
+
+
+def test_what_a_version_carries_is_not_edited_and_nothing_is_no_edit(registry: Registry) -> None:
+    [learnt] = read(registry, "a", BOAT)
+    registry.write.move_definitions([learnt.id], DefinitionState.LEARNED, reason=None, actor="test")
+    with pytest.raises(NotAllowed, match="its words are what a version was made from"):
+        registry.write.edit_definition(learnt.id, text="Else.", actor="ana", reason=None)
+    with pytest.raises(BadValue, match="nothing to change"):
+        registry.write.edit_definition(learnt.id, actor="ana", reason=None)
+
+
+def test_a_doubted_source_does_not_get_past_the_operator_by_rewording(registry: Registry) -> None:
+    [first] = read(registry, "a", BOAT)
+    [doubted] = read(registry, "b", "A dorvil is a small flat boat with two sails.", entry="1")
+    [again] = read(registry, "b", "A dorvil is a big flat boat with two sails.", entry="1")
+    assert (again.state, again.supersedes, again.against) == ("review", doubted.id, first.id)
+    assert BOAT in str(again.reason)
+    [unjudged] = read(registry, "c", "A dorvil is a narrow flat boat that fishers row.", entry="1")
+    [reworded] = read(registry, "c", "A dorvil is a narrow flat raft that fishers row.", entry="1")
+    assert (unjudged.state, reworded.state) == ("found", "review")
+
+
+def test_a_source_changes_its_own_definition_whatever_others_say_meanwhile(registry: Registry) -> None:
+    [first] = read(registry, "a", BOAT, entry="1")
+    read(registry, "b", "A dorvil is a small flat boat with two sails.")
+    [changed] = read(registry, "a", "A dorvil is a small round boat with a single sail.", entry="1")
+    assert (changed.state, changed.supersedes) == ("found", first.id)

@@ -12,13 +12,21 @@ import pytest
 from daemon.benches.feed_server import Plan, address, report, serving
 from daemon.benches.ingest import due
 from daemon.config import load_settings
-from daemon.service import crews_of, run_daemon
+from daemon.service import crews_of, run_daemon, run_once
 from registry import Registry
 from sources import Busy, FetchSettings
-from sources.politeness import Hosts
-from tests.service_parts import folder_feed, wait_until
+from sources.politeness import HOSTS, Hosts
+from tests.service_parts import folder_feed, handlers, wait_until
 
 GAP = FetchSettings(host_gap_s=0.2)
+
+
+@pytest.fixture(autouse=True)
+def nobody_was_asked() -> Iterator[None]:
+    """The hosts of this machine are the same in every test."""
+    HOSTS.forget()
+    yield
+    HOSTS.forget()
 
 
 @pytest.fixture
@@ -100,6 +108,20 @@ def test_a_dropped_file_does_not_wait_behind_what_is_merely_due(tmp_path: Path) 
         assert second is not None
         assert second.key == "poll:f30"
         assert registry.write.enqueue_all("poll", {"poll:f30": {}, "poll:new": {}})[0].key == "poll:new"
+
+
+def test_once_waits_for_the_turn_of_a_feed_that_its_busy_host_sent_away(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    settings = settings_of(home, host_gap_s=1.5)
+    with serving(Plan(hosts=1), tmp_path) as port:
+        with Registry.open(home) as registry:
+            for number in range(2):
+                add(registry, f"{address(0, port)}/made/{number}", f"f{number}")
+        assert run_once(home, settings, handlers=handlers()) == 0
+        with Registry.open(home) as registry:
+            assert polled(registry, "f0", "f1")
+            assert registry.read.documents(state="new") == []
+        assert report(port)["least_gap_s"] > 1.4
 
 
 def test_who_is_sent_away_has_a_turn_of_its_own(hosts: Hosts) -> None:

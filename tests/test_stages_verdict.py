@@ -76,6 +76,16 @@ def test_forgetting_is_counted_against_what_the_version_before_had_right() -> No
     assert "kept" not in reasons(verdict(answer))
 
 
+def test_an_answer_that_stood_on_the_edge_is_not_forgotten_when_it_falls() -> None:
+    answer = good()
+    for each in answer["measured"]["adapter"][4:]:
+        each |= {"right": False, "nll": 0.2 + 0.6}  # before: 0.2 nats; half as likely is 0.69 more
+    assert verdict(answer)["kept"].value == 1.0
+    for each in answer["measured"]["adapter"][4:]:
+        each["nll"] = 0.2 + 0.8
+    assert verdict(answer)["kept"].value == 0.0
+
+
 @pytest.mark.parametrize(("least", "refused"), [(0.8, False), (0.85, False), (0.9, True)])
 def test_what_may_be_forgotten_is_rounded_up_to_whole_answers(least: float, refused: bool) -> None:
     answer = good()

@@ -16,8 +16,7 @@ from tests.vllm_parts import BASE_NAME, LONG, VERSIONS, World
 
 pytestmark = pytest.mark.vllm
 TOKENS = 24
-# vLLM computes in bfloat16 here, as the model is stored, the embedded engine in float32: where two tokens are almost equally likely they may part.
-FIRST_EQUAL_MIN = 0.9
+EQUAL_MIN = 0.98  # both compute in float32, each in its own order: where two tokens are almost equally likely they may part
 PROMPTS = [
     "The harbour master wrote down which ships had come",
     "Once there was a king who",
@@ -60,9 +59,9 @@ def test_both_engines_give_the_same_greedy_answers(vllm_world: World, embedded: 
                 first, equal, total = first + (same > 0), equal + same, total + TOKENS
             shares[name] = (first / len(PROMPTS), equal / total)
     figures.append(
-        f"greedy answers of vLLM (bfloat16) and the embedded engine (float32), {len(PROMPTS)} prompts of {TOKENS} tokens: "
+        f"greedy answers of vLLM and the embedded engine, both in float32, {len(PROMPTS)} prompts of {TOKENS} tokens: "
         + "; ".join(
             f"{name} first token equal {one:.0%}, tokens equal before the first difference {two:.1%}" for name, (one, two) in shares.items()
         )
     )
-    assert all(one >= FIRST_EQUAL_MIN for one, _ in shares.values()), shares
+    assert all(two >= EQUAL_MIN for _, two in shares.values()), shares

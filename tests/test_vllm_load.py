@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx2
 import openai
@@ -19,10 +22,10 @@ from tests.vllm_parts import LONG, VERSIONS, World
 
 pytestmark = pytest.mark.vllm
 CLIENTS = 16
-MOVES = 100
-ANSWERS_MIN = 2000
+MOVES = int(os.environ.get("LOREFEED_MOVES", "100"))
+ANSWERS_MIN = 20 * MOVES
 TOKENS = 8
-BACK_WITHIN_S = 900.0
+BACK_WITHIN_S = 1800.0
 TOP = VERSIONS["news"]
 MOVING = [f"news@{n}" for n in range(TOP - 3, TOP + 1)]
 # All longer than a block of the cache, and mostly the same: what one version has computed must not serve another.
@@ -186,3 +189,19 @@ def test_an_engine_that_is_away_is_a_503_to_come_back_for(vllm_world: World) -> 
     world.wait(world.ready, timeout_s=BACK_WITHIN_S)
     world.wait(lambda: world.registry.read.alias("news").adapter in world.held(), timeout_s=120)
     assert world.complete("news").status_code == 200
+
+
+def test_an_orderly_end_lets_answers_under_way_end(vllm_world: World) -> None:
+    world = vllm_world
+    served = str(world.registry.read.alias("news").adapter)
+    wish = {"model": "news", "prompt": LONG, "max_tokens": 250, "temperature": 0, "extra_body": {"ignore_eos": True}}
+    with openai.OpenAI(base_url=f"{world.gateway_url}/v1", api_key="none", max_retries=0) as client:
+        whole = client.completions.create(**wish).choices[0].text
+        stream = client.completions.create(stream=True, **wish)
+        begun = next(stream).choices[0].text
+        first = world.pids("engine")
+        os.kill(first[0], signal.SIGTERM)
+        assert begun + "".join(chunk.choices[0].text for chunk in stream) == whole
+    world.wait(lambda: not any(Path(f"/proc/{pid}").exists() for pid in first), timeout_s=60)
+    world.wait(world.ready, timeout_s=BACK_WITHIN_S)
+    world.wait(lambda: served in world.held(), timeout_s=120)

@@ -17,14 +17,14 @@ from watchdog.observers import Observer
 
 from daemon.learn.folders import EMBEDDED_FOLDER, digest_of
 from daemon.serving.errors import AdapterRefused
-from registry import Registry
+from registry import Adapter, Registry
 from tests.serving_parts import learn, make_adapter
 from tests.vllm_parts import BASE_NAME, LEARN_RANK, LONG, RANK, RESIDENT, VERSIONS, World, load_calls
 
 pytestmark = pytest.mark.vllm
 NEWEST = f"news@{VERSIONS['news']}"
-ROLLBACKS = 100
-MANY = 200
+ROLLBACKS = int(os.environ.get("LOREFEED_MOVES", "100"))
+MANY = 2 * ROLLBACKS
 BEFORE = f"news@{VERSIONS['news'] - 1}"
 
 
@@ -35,6 +35,14 @@ def world(vllm_world: World) -> Iterator[World]:
     if vllm_world.registry.read.alias("news").adapter != NEWEST:
         vllm_world.serve("news", NEWEST)
     vllm_world.wait(lambda: NEWEST in vllm_world.held(), timeout_s=120)
+
+
+def passed(world: World, *, topic: str, folder: Path, rank: int = RANK, base_digest: str | None = None) -> Adapter:
+    """A version that passed its check and that no alias serves; the daemon finds nothing to learn of it."""
+    digest = base_digest or digest_of(EMBEDDED_FOLDER)
+    adapter = learn(world.registry, topic=topic, entities=[topic.title()], folder=folder, rank=rank, base_digest=digest)
+    world.registry.write.move_definitions(adapter.definitions, "review", reason="test", actor="test")
+    return adapter
 
 
 @contextmanager
@@ -109,7 +117,7 @@ def test_a_stream_ends_on_the_version_it_began_with(world: World) -> None:
 def test_a_name_that_is_not_served_is_a_404_that_lists_what_is(world: World, name: str) -> None:
     answer = world.complete(name)
     assert answer.status_code == 404
-    assert f"{BASE_NAME}, base, law, news, law@2, {NEWEST}" in answer.json()["error"]["message"]
+    assert f"{BASE_NAME}, base, law, news" in answer.json()["error"]["message"]
 
 
 def test_versions_that_are_not_resident_are_answered_and_never_too_many_are_held(world: World) -> None:
@@ -124,10 +132,10 @@ def test_versions_that_are_not_resident_are_answered_and_never_too_many_are_held
 
 
 def test_two_hundred_versions_are_answered_by_an_engine_that_holds_a_few(world: World, figures: list[str]) -> None:
-    digest, folders = digest_of(EMBEDDED_FOLDER), {n: world.folder / f"news-{n}" for n in range(1, 5)}
+    folders = {n: world.folder / f"news-{n}" for n in range(1, 5)}
     expected = {n: world.text(f"news@{n}", max_tokens=4) for n in folders}
     for n in range(MANY):
-        learn(world.registry, topic="many", entities=[f"Many {n}"], folder=folders[1 + n % 4], rank=RANK, base_digest=digest)
+        passed(world, topic="many", folder=folders[1 + n % 4])
     began, versions = time.monotonic(), list(range(1, MANY + 1))
     random.Random(3).shuffle(versions)
     for version in versions:
@@ -178,7 +186,7 @@ def test_what_is_registered_stays_in_memory_however_many_come_and_go(world: Worl
         observer.stop()
         observer.join()
     assert text
-    assert [event.src_path for event in seen.events] == []
+    assert [event.src_path for event in seen.events if not event.is_directory] == []
 
 
 @pytest.mark.parametrize("damage", ["swapped", "truncated", "deleted"])
@@ -211,9 +219,7 @@ def test_a_damaged_folder_never_reaches_vllm(world: World, damage: str) -> None:
 
 def test_a_rank_that_vllm_was_not_started_for_is_refused_before_it_is_asked(world: World, tmp_path: Path) -> None:
     made = make_adapter(EMBEDDED_FOLDER, tmp_path / "wide", seed=77, rank=2 * LEARN_RANK)
-    adapter = learn(
-        world.registry, topic="wide", entities=["Wide"], folder=made, rank=2 * LEARN_RANK, base_digest=digest_of(EMBEDDED_FOLDER)
-    )
+    adapter = passed(world, topic="wide", folder=made, rank=2 * LEARN_RANK)
     calls = load_calls(world)
     answer = world.complete(adapter.name)
     assert answer.status_code == 503
@@ -228,7 +234,7 @@ def test_a_rank_that_vllm_was_not_started_for_is_refused_before_it_is_asked(worl
 
 def test_an_adapter_of_another_base_is_refused_before_it_is_asked(world: World, tmp_path: Path) -> None:
     made = make_adapter(EMBEDDED_FOLDER, tmp_path / "other", seed=78, rank=RANK)
-    adapter = learn(world.registry, topic="other", entities=["Other"], folder=made, base_digest="c" * 64)
+    adapter = passed(world, topic="other", folder=made, base_digest="c" * 64)
     answer = world.complete(adapter.name)
     assert answer.status_code == 503
     assert "was made for base cccccccccccc" in answer.json()["error"]["message"]
@@ -236,7 +242,7 @@ def test_an_adapter_of_another_base_is_refused_before_it_is_asked(world: World, 
 
 def test_an_adapter_that_changes_nothing_is_loaded_by_vllm_and_refused_by_us(world: World, tmp_path: Path) -> None:
     made = make_adapter(EMBEDDED_FOLDER, tmp_path / "zero", seed=79, zero=True, rank=RANK)
-    adapter = learn(world.registry, topic="zero", entities=["Zero"], folder=made, base_digest=digest_of(EMBEDDED_FOLDER))
+    adapter = passed(world, topic="zero", folder=made)
     answer = world.complete(adapter.name)
     assert answer.status_code == 503
     assert "answers exactly like the base model" in answer.json()["error"]["message"]
@@ -278,7 +284,7 @@ def test_versions_that_go_are_unloaded_before_their_files(world: World, tmp_path
     from daemon.serving.settings import GcSettings
 
     made = make_adapter(EMBEDDED_FOLDER, tmp_path / "gone", seed=80, rank=RANK)
-    adapter = learn(world.registry, topic="gone", entities=["Gone"], folder=made, base_digest=digest_of(EMBEDDED_FOLDER))
+    adapter = passed(world, topic="gone", folder=made)
     assert world.text(adapter.name)
     folder = world.registry.artifacts.path(adapter)
     registry: Registry = world.registry

@@ -27,16 +27,17 @@ class Merged:
     kept: float
 
 
-def merge(folders: Sequence[Path], out: Path, *, rank_max: int) -> Merged:
-    """Writes the sum of the adapters to `out` as a PEFT folder of rank `rank_max`, padded with zeros where less is needed.
+def merge(folders: Sequence[Path], out: Path, *, rank_max: int, weights: Sequence[float] | None = None) -> Merged:
+    """Writes the sum of the adapters, each times its weight (1 if none are given), to `out` as a PEFT folder of rank `rank_max`, padded with
+    zeros where less is needed.
 
     Raises LearnError for adapters that do not fit together: another kind than LoRA, or other shapes.
     """
     if not folders:
         raise LearnError("There are no adapters to merge.")
-    parts = [_matrices(folder) for folder in folders]
+    parts = [_matrices(folder, weight) for folder, weight in zip(folders, weights or [1.0] * len(folders), strict=True)]
     modules = sorted({module for part in parts for module in part})
-    weights: dict[str, Tensor] = {}
+    made: dict[str, Tensor] = {}
     whole = left = 0.0
     for module in modules:
         pairs = [part[module] for part in parts if module in part]
@@ -45,22 +46,34 @@ def merge(folders: Sequence[Path], out: Path, *, rank_max: int) -> Merged:
             raise LearnError(f"The adapters do not fit the same model: {module} is of {sorted(shapes)}.")
         a, b = torch.cat([a for a, _ in pairs]), torch.cat([b for _, b in pairs], dim=1)  # (ranks, in), (out, ranks)
         a, b, squared, kept = _cut(a, b, rank_max)
-        weights[f"{module}.lora_A.weight"], weights[f"{module}.lora_B.weight"] = _padded(a, b, rank_max)
+        made[f"{module}.lora_A.weight"], made[f"{module}.lora_B.weight"] = _padded(a, b, rank_max)
         whole, left = whole + squared, left + kept
     out.mkdir(parents=True, exist_ok=True)
-    save_file(weights, out / WEIGHTS, metadata={"format": "pt"})
+    save_file(made, out / WEIGHTS, metadata={"format": "pt"})
     config = json.loads((folders[0] / CONFIG).read_text())
     config |= {"r": rank_max, "lora_alpha": rank_max, "rank_pattern": {}, "alpha_pattern": {}, "use_rslora": False}
     (out / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
     return Merged(rank_max, left / whole if whole else 1.0)
 
 
-def _matrices(folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
-    """By module: A (rank, in) and B (out, rank), its scaling in B, in float32."""
+def draw_back(folder: Path, parent: Path | None, *, strength: float, out: Path) -> Merged:
+    """A gentler adapter without training: `strength` of the way from what the parent adds to the base, or from nothing, to what this one adds.
+
+    On the straight line between two trained models most of the new is kept while what went astray returns (WiSE-FT, arXiv 2109.01903). The
+    line is that of the matrices BA: between the factors themselves lie products of one's A with the other's B, which mean nothing.
+    """
+    rank = int(json.loads((folder / CONFIG).read_text())["r"])
+    folders, weights = ([parent, folder], [1 - strength, strength]) if parent else ([folder], [strength])
+    return merge(folders, out, rank_max=rank, weights=weights)
+
+
+def _matrices(folder: Path, weight: float) -> dict[str, tuple[Tensor, Tensor]]:
+    """By module: A (rank, in) and B (out, rank), its scaling and its weight in B, in float32."""
     config = json.loads((folder / CONFIG).read_text())
     if config.get("peft_type") != "LORA" or config.get("use_dora"):
         raise LearnError(f"{folder} is no plain LoRA and cannot be merged.")
     scaling = config["lora_alpha"] / (math.sqrt(config["r"]) if config.get("use_rslora") else config["r"])
+    scaling *= weight
     tensors = load_file(folder / WEIGHTS)
     down = {name.removesuffix(".lora_A.weight"): t.float() for name, t in tensors.items() if name.endswith(".lora_A.weight")}
     return {module: (a, tensors[f"{module}.lora_B.weight"].float() * scaling) for module, a in down.items()}

@@ -1,7 +1,6 @@
 """Loads the base model and its adapters, and names them by digest. The one place where device and precision are decided."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
@@ -122,24 +120,6 @@ def save_adapter(base: Base, name: str, folder: Path, *, base_name: str) -> None
     (folder / "README.md").unlink(missing_ok=True)
     config = folder / "adapter_config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "base_model_name_or_path": base_name}, indent=1, sort_keys=True) + "\n")
-
-
-def draw_back(folder: Path, parent: Path | None, *, strength: float, out: Path) -> None:
-    """A gentler adapter without training: every weight at `strength` of the way from the parent's, or from an adapter that changes nothing.
-
-    On the straight line between two trained weights most of the new is kept while what went astray returns (WiSE-FT, arXiv 2109.01903).
-    """
-    weights = load_file(folder / _ADAPTER_WEIGHTS)
-    before = load_file(parent / _ADAPTER_WEIGHTS) if parent else {}
-    drawn = {}
-    for name, weight in weights.items():
-        if parent:
-            drawn[name] = torch.lerp(before[name], weight, strength)
-        else:  # a fresh adapter's up-projection is zero
-            drawn[name] = weight * strength if ".lora_B." in name else weight
-    out.mkdir(parents=True, exist_ok=True)
-    save_file(drawn, out / _ADAPTER_WEIGHTS, metadata={"format": "pt"})
-    shutil.copyfile(folder / "adapter_config.json", out / "adapter_config.json")
 
 
 @contextmanager

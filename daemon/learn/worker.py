@@ -21,9 +21,9 @@ from daemon.learn import replay, score
 from daemon.learn.data import Example
 from daemon.learn.elicit import ElicitPlan, Told
 from daemon.learn.errors import LearnError, TooLong
-from daemon.learn.merge import merge
+from daemon.learn.merge import draw_back, merge
 from daemon.learn.methods import Lesson, learn
-from daemon.learn.models import Base, draw_back, drop_adapter, load_adapter, load_base, save_adapter, using
+from daemon.learn.models import Base, drop_adapter, load_adapter, load_base, save_adapter, using
 from daemon.learn.novelty import novelty
 from daemon.learn.split import Article
 from daemon.learn.train import TrainPlan

@@ -78,16 +78,17 @@ def damage(folder: Path, digest: str) -> str | None:
 
 def register() -> None:
     """Called by vLLM when it starts. Without a home it changes nothing."""
-    home = os.environ.get("LOREFEED_HOME")
-    if not home:
+    given = os.environ.get("LOREFEED_HOME")
+    if not given:
         return
+    home = Path(given)
     from vllm.lora.request import LoRARequest
     from vllm.lora.resolver import LoRAResolver, LoRAResolverRegistry
 
     class FromRegistry(LoRAResolver):  # type: ignore[misc]
         async def resolve_lora(self, base_model_name: str, lora_name: str) -> Any:
             """What vLLM shall load for the name; None if the registry does not serve it."""
-            path = await asyncio.to_thread(find_served, Path(home), lora_name)
+            path = await asyncio.to_thread(find_served, home, lora_name)
             # vLLM gives the number itself, a new one for each load.
             return None if path is None else LoRARequest(lora_name=lora_name, lora_int_id=1, lora_path=str(path))
 

@@ -12,6 +12,7 @@ from registry import Definition, DefinitionState, Registry
 log = logging.getLogger(__name__)
 
 AT_ONCE = 32
+_STANDING = {DefinitionState.LEARNED, DefinitionState.KNOWN, DefinitionState.WAITING, DefinitionState.REVIEW, DefinitionState.HELD}
 
 
 def assess(registry: Registry, teacher: Teacher, settings: Settings, topic: str) -> StageReport:
@@ -70,7 +71,7 @@ def decide(
         )
     if definition.supersedes is not None:
         older = registry.read.definition(definition.supersedes)
-        if older.feed != definition.feed and older.state in {DefinitionState.LEARNED, DefinitionState.WAITING, DefinitionState.REVIEW}:
+        if older.feed != definition.feed and older.state in _STANDING:
             return DefinitionState.REVIEW, f"{definition.feed} contradicts {older.feed}, which says: {older.text}"
     if registry.read.feed(definition.feed).trust == "review":
         return DefinitionState.REVIEW, f"What {definition.feed} says waits for an operator (trust = review)."

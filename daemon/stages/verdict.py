@@ -82,20 +82,22 @@ def _learned(asked: Sequence[Asked], measured: Json, limits: Check) -> list[Meas
 
 
 def _kept(asked: Sequence[Asked], measured: Json, limits: Check, *, groups: Sequence[str]) -> list[Measure]:
-    """Of the questions about earlier definitions that the version before answered rightly, the share that is still right.
+    """Of the questions about earlier definitions that the version before answered rightly, the share that is not lost.
 
-    What may be lost is rounded up to whole answers: of nineteen, two are not told from one in ten.
+    An answer is lost when it is wrong now and the right one has become less than half as likely: one that stood on the edge before may fall to
+    either side, and nothing was forgotten. What may be lost is rounded up to whole answers: of nineteen, two are not told from one in ten.
     """
-    before = measured.get("previous")
-    at = [i for i, a in enumerate(asked) if a.group in groups and before is not None and before[i] and before[i]["right"]]
+    before: list[Json] = [said or {"right": False} for said in measured.get("previous") or [None] * len(asked)]
+    at = [i for i, a in enumerate(asked) if a.group in groups and before[i]["right"]]
     if not at:
         return [Measure("kept", None, limits.kept_min, True, 0)]
-    lost = [i for i in at if not measured["adapter"][i]["right"]]
+    adapter = measured["adapter"]
+    lost = [i for i in at if not adapter[i]["right"] and adapter[i]["nll"] - before[i]["nll"] > math.log(2)]
     kept = 1 - len(lost) / len(at)
     reason = None
     if len(lost) > math.ceil((1 - limits.kept_min) * len(at) - 1e-9):
         reason = (
-            f"It forgets: {kept:.0%} of {len(at)} answers of the version before are still right,"
+            f"It forgets: {kept:.0%} of {len(at)} answers of the version before are kept,"
             f" at least {limits.kept_min:.0%} is asked{_example(asked, measured, lost)}."
         )
     return [Measure("kept", kept, limits.kept_min, True, len(at), reason)]
