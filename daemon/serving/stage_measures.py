@@ -80,9 +80,8 @@ def _served(registry: Registry) -> Iterator[Metric]:
     for alias in serving:
         check = registry.read.newest_check(str(alias.adapter))
         metrics = {} if check is None else check.metrics
-        measured += [
-            ((alias.name, str(alias.adapter), name), float(m["value"])) for name, m in metrics.items() if m.get("value") is not None
-        ]
+        values = {name: m.get("value") if isinstance(m, dict) else m for name, m in metrics.items()}  # a bare number is a measure too
+        measured += [((alias.name, str(alias.adapter), name), float(value)) for name, value in values.items() if value is not None]
     yield _gauge("lorefeed_check", "What the newest check of the served version measured.", ("alias", "adapter", "measure"), measured)
 
 
