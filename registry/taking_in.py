@@ -22,7 +22,7 @@ _POLLED = (
     "UPDATE feed SET cursor = ?, error_count = 0, last_error = NULL, last_checked_at = ?, last_success_at = ?, next_check_at = ?, location = ?"
     " WHERE id = ?"
 )
-_KNOWN = "SELECT digest FROM document WHERE feed_id = ? AND digest IN (SELECT value FROM json_each(?))"
+_KNOWN = "SELECT digest, title FROM document WHERE feed_id = ? AND digest IN (SELECT value FROM json_each(?))"
 _NEWEST = (
     "SELECT external_id, max(id) FROM document WHERE feed_id = ? AND external_id IN (SELECT value FROM json_each(?)) GROUP BY external_id"
 )
@@ -58,16 +58,18 @@ def record_success(
 def take_in(session: Session, documents: Sequence[NewDocument], feed: PolledFeed) -> list[Document]:
     """Writes what is new of the feed, in order, and returns it."""
     connection = session.connection()
-    digests = [text_digest(document.text) for document in documents]
-    known = {digest for (digest,) in _found(session, _KNOWN, feed, digests)}
+    digests = [(text_digest(d.text), text_digest(f"{d.title or ''}\n{d.text}")) for d in documents]
+    known: dict[str, str | None] = dict(_found(session, _KNOWN, feed, (digest for pair in digests for digest in pair)))
     newest: dict[str, int] = dict(_found(session, _NEWEST, feed, (document.external_id for document in documents)))
     # Nobody else is writing now, so the numbers that SQLite would give can be given here; a second version in one poll needs the first's.
     number = connection.exec_driver_sql("SELECT coalesce(max(id), 0) FROM document").scalar_one()
     taken: list[Document] = []
-    for document, digest in zip(documents, digests, strict=True):
+    for document, (digest, with_title) in zip(documents, digests, strict=True):
+        if digest in known and known[digest] != document.title:
+            digest = with_title  # the same words under another title are about another thing
         if digest in known:
             continue
-        known.add(digest)
+        known[digest] = document.title
         number += 1
         taken.append(_taken(document, number, digest, feed=feed, revises=newest.get(document.external_id)))
         newest[document.external_id] = number

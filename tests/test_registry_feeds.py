@@ -373,3 +373,15 @@ def test_probes_are_kept_once_and_standing_ones_belong_to_no_definition(registry
 
     replaced = registry.write.save_probes(definition.id, [NewProbe("direct", "Wharf:", " quay")], replace=True)
     assert registry.read.probes([definition.id]) == replaced
+
+
+def test_the_same_words_under_another_title_are_another_document(registry: Registry) -> None:
+    feed = add_feed(registry, "notices")
+
+    def poll(*titles: str) -> list[str | None]:
+        new = [NewDocument(f"id-{title}", "It is unmaintained.", NOW, title=title) for title in titles]
+        return [d.title for d in registry.write.record_poll(feed.id, cursor={}, next_check_at=NOW, documents=new)]
+
+    assert poll("utils", "case", "utils") == ["utils", "case"]
+    assert poll("case", "utils", "names") == ["names"]
+    assert poll("utils", "case", "names") == []
