@@ -18,7 +18,7 @@ from xml.sax.saxutils import escape
 import pytest
 
 from daemon.config import CONFIG_FILE
-from registry import Registry
+from registry import Registry, normal_text
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 LIMIT = int(os.environ.get("LOREFEED_STREAM_LIMIT", "0")) or None
@@ -92,6 +92,6 @@ def test_two_real_streams_run_through_the_whole_flow(tmp_path: Path, capsys: pyt
     with capsys.disabled():
         sys.stdout.write(f"documents {dict(documents)}\ndefinitions {dict(definitions)}\nadapters {verdicts}\n")
     assert documents["advisories"] == len({a["text"] for a in advisories})
-    assert documents["glossary"] == len({(e["id"], e["text"]) for e in events})
+    assert documents["glossary"] == len({(e["term"], normal_text(e["text"])) for e in events})
     assert verdicts
     assert all(state in {"live", "retired", "refused"} for state, _ in verdicts.values())
