@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from daemon.config import Settings
 from daemon.errors import Stopped, WorkerFailed
 
 Json = dict[str, Any]
@@ -46,6 +47,12 @@ class Teacher:
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._complaints: list[str] = []
         self._facts: Json | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, *, progress: Progress = silent, stop: threading.Event | None = None) -> Self:
+        """A worker for the configured model, which keeps what it may compute again in the home's cache."""
+        timeout_s, cache = settings.learn.timeout_s, settings.home / "cache"
+        return cls(settings.model, revision=settings.revision, cache=cache, timeout_s=timeout_s, progress=progress, stop=stop)
 
     @property
     def facts(self) -> Json:

@@ -68,5 +68,4 @@ class Teachers:
             self._warm = None
 
     def _make(self) -> Teacher:
-        s = self._settings
-        return Teacher(s.model, revision=s.revision, cache=s.home / "cache", timeout_s=s.learn.timeout_s, stop=self._stop)
+        return Teacher.of(self._settings, stop=self._stop)

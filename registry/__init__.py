@@ -47,6 +47,7 @@ from registry.records import (
     Probe,
     Release,
     TransferExample,
+    measured,
 )
 from registry.registry import Registry
 from registry.restore import delete_set_aside
@@ -115,6 +116,7 @@ __all__ = [
     "check_move",
     "delete_set_aside",
     "entity_key",
+    "measured",
     "normal_text",
     "split_adapter_name",
     "text_digest",

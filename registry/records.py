@@ -195,6 +195,17 @@ class CheckRun:
     duration_s: float
     created_at: datetime
 
+    @property
+    def values(self) -> dict[str, float]:
+        """What was measured, by name; a measure without a number is left out."""
+        return {name: value for name, metric in self.metrics.items() if (value := measured(metric)) is not None}
+
+
+def measured(metric: Any) -> float | None:
+    """The number of a metric, which is one itself or has one under `value`."""
+    value = metric.get("value") if isinstance(metric, Mapping) else metric
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:

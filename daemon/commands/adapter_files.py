@@ -62,7 +62,7 @@ def difference(registry: Registry, left: str, right: str) -> dict[str, Any]:
     carried = [registry.read.carried(name) for name in (left, right)]
     checks = [registry.read.newest_check(name) for name in (left, right)]
     settings = sorted({key for one in pair for key in one.settings})
-    values = [{} if check is None else {name: value_of(metric) for name, metric in check.metrics.items()} for check in checks]
+    values = [{} if check is None else check.values for check in checks]
     answers, asked = _changed_answers(registry, checks)
     return {
         "a": left,
@@ -79,11 +79,6 @@ def difference(registry: Registry, left: str, right: str) -> dict[str, Any]:
         "answers": answers,
         "asked": asked,
     }
-
-
-def value_of(metric: Any) -> Any:
-    """A measure is a number with its limits, or a bare number."""
-    return metric.get("value") if isinstance(metric, dict) else metric
 
 
 def _changed_answers(registry: Registry, checks: list[CheckRun | None]) -> tuple[list[dict[str, Any]], int]:
@@ -144,11 +139,8 @@ def _card(adapter: Adapter, check: CheckRun | None, manifest: dict[str, Any]) ->
     taught = "\n".join(f"- **{d['entity']}**: {d['text']}" + (f" ({d['url']})" if d["url"] else "") for d in manifest.get("taught", ()))
     verdict = "It was not checked."
     if check is not None:
-        figures = "\n".join(
-            f"| {name.replace('_', ' ')} | {value_of(metric):.3f} | {metric['n'] if isinstance(metric, dict) else ''} |"
-            for name, metric in check.metrics.items()
-            if value_of(metric) is not None
-        )
+        asked = {name: metric.get("n", "") if isinstance(metric, dict) else "" for name, metric in check.metrics.items()}
+        figures = "\n".join(f"| {name.replace('_', ' ')} | {value:.3f} | {asked[name]} |" for name, value in check.values.items())
         verdict = f"It {check.verdict} its check on {check.created_at:%Y-%m-%d}.\n\n| measured | value | asked |\n|---|---|---|\n{figures}"
     return (
         f"---\nbase_model: {adapter.base_model}\nlibrary_name: peft\ntags: [lora]\n---\n"

@@ -70,13 +70,7 @@ def _relearn(place: Place, registry: Registry, topic: str) -> Relearned | None:
     settings = place.settings()
     try:
         with alone(registry, topic), progress_bar(f"Learning {topic} again") as progress:
-            with Teacher(
-                settings.model,
-                revision=settings.revision,
-                cache=place.home / "cache",
-                timeout_s=settings.learn.timeout_s,
-                progress=progress,
-            ) as teacher:
+            with Teacher.of(settings, progress=progress) as teacher:
                 done = relearn(
                     registry, teacher, settings, topic, actor=OPERATOR, load_problem=lambda one: load_problem(registry, settings, one)
                 )

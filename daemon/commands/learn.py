@@ -49,13 +49,7 @@ def learn(
         with alone(registry, topic), progress_bar(f"Learning {topic}") as progress:
             for sentence in registry.recover():
                 note(sentence)
-            with Teacher(
-                settings.model,
-                revision=settings.revision,
-                cache=place.home / "cache",
-                timeout_s=settings.learn.timeout_s,
-                progress=progress,
-            ) as teacher:
+            with Teacher.of(settings, progress=progress) as teacher:
                 report = learn_topic(
                     registry,
                     teacher,

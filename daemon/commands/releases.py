@@ -32,9 +32,7 @@ def check(ctx: typer.Context, adapter: AdapterName, as_json: Json = False) -> No
     settings = place.settings()
     with place.registry() as registry, progress_bar(f"Checking {adapter}") as progress:
         registry.artifacts.verify(registry.read.adapter(adapter))  # before the minutes that the model takes to load
-        with Teacher(
-            settings.model, revision=settings.revision, cache=place.home / "cache", timeout_s=settings.learn.timeout_s, progress=progress
-        ) as teacher:
+        with Teacher.of(settings, progress=progress) as teacher:
             run = check_adapter(registry, teacher, settings, adapter, load_problem=lambda one: load_problem(registry, settings, one))
     if as_json:
         show_json(check_json(run))

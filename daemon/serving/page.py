@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from numbers import Real
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -57,8 +56,13 @@ def render_page(registry: Registry, *, base_name: str, engine_url: str, engine_h
 
 @functools.cache
 def _templates() -> Environment:
+    return templates_in("daemon.serving", ".")
+
+
+def templates_in(package: str, folder: str) -> Environment:
+    """Everything that came from a feed is escaped: it is a stranger's text. A name that a template misspells is an error."""
     environment = Environment(
-        loader=PackageLoader("daemon.serving", "."),
+        loader=PackageLoader(package, folder),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -79,14 +83,9 @@ def _served(registry: Registry, alias: Alias) -> Served:
 
 
 def figures(check: CheckRun | None) -> tuple[tuple[str, str], ...]:
-    """The check's main numbers, in a fixed order; a metric is a number or a mapping that has one under `value`."""
-    found = []
-    for name in FIGURES:
-        metric = None if check is None else check.metrics.get(name)
-        value = metric.get("value") if isinstance(metric, dict) else metric
-        if isinstance(value, Real) and not isinstance(value, bool):
-            found.append((name, f"{float(value):.1%}" if 0 <= float(value) <= 1 else f"{float(value):.3g}"))
-    return tuple(found)
+    """The check's main numbers, in a fixed order."""
+    values = {} if check is None else check.values
+    return tuple((name, f"{values[name]:.1%}" if 0 <= values[name] <= 1 else f"{values[name]:.3g}") for name in FIGURES if name in values)
 
 
 def _refused(registry: Registry) -> list[Refused]:

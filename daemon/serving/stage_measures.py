@@ -76,13 +76,12 @@ def _served(registry: Registry) -> Iterator[Metric]:
     serving = [alias for alias in registry.read.aliases() if alias.adapter is not None]
     since = [((a.name, str(a.adapter)), a.since.timestamp()) for a in serving if a.since is not None]
     yield _gauge("lorefeed_alias_since_timestamp_seconds", "Since when the alias serves this version.", ("alias", "adapter"), since)
-    measured = []
+    checked = []
     for alias in serving:
         check = registry.read.newest_check(str(alias.adapter))
-        metrics = {} if check is None else check.metrics
-        values = {name: m.get("value") if isinstance(m, dict) else m for name, m in metrics.items()}  # a bare number is a measure too
-        measured += [((alias.name, str(alias.adapter), name), float(value)) for name, value in values.items() if value is not None]
-    yield _gauge("lorefeed_check", "What the newest check of the served version measured.", ("alias", "adapter", "measure"), measured)
+        values = {} if check is None else check.values
+        checked += [((alias.name, str(alias.adapter), name), value) for name, value in values.items()]
+    yield _gauge("lorefeed_check", "What the newest check of the served version measured.", ("alias", "adapter", "measure"), checked)
 
 
 def _gauge(name: str, what: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], float]]) -> GaugeMetricFamily:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from numbers import Real
 from typing import Any
 
-from registry import DefinitionState, Document, FeedState, JobState, Registry
+from registry import DefinitionState, Document, FeedState, JobState, Registry, measured
 
 ROWS, PAGE, HISTORY = 10, 50, 200
 CURVES = ("learned", "kept", "local", "skills")
@@ -58,7 +57,7 @@ def topic(registry: Registry, name: str, *, offset: int) -> Facts:
     versions = registry.pages.versions(name, limit=HISTORY, offset=offset)
     aliases = [alias for alias in registry.read.aliases() if name in alias.topics]
     counts = next((one for one in registry.pages.topics() if one.topic == name), None)
-    curves = [(v, {c: number(v.metrics.get(c)) for c in CURVES}) for v in reversed(versions) if v.metrics]
+    curves = [(v, {c: measured(v.metrics.get(c)) for c in CURVES}) for v in reversed(versions) if v.metrics]
     return {
         "topic": name,
         "versions": versions,
@@ -173,19 +172,14 @@ def metric_rows(metrics: Mapping[str, Any]) -> list[MetricRow]:
     rows = []
     for name, metric in metrics.items():
         if isinstance(metric, dict):
-            rows.append(MetricRow(name, number(metric), metric.get("n"), metric.get("threshold"), metric.get("higher_is_better", True)))
+            rows.append(MetricRow(name, measured(metric), metric.get("n"), metric.get("threshold"), metric.get("higher_is_better", True)))
         else:
-            rows.append(MetricRow(name, number(metric), None))
+            rows.append(MetricRow(name, measured(metric), None))
     return rows
 
 
-def number(metric: Any) -> float | None:
-    value = metric.get("value") if isinstance(metric, dict) else metric
-    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else None
-
-
 def figures(metrics: Mapping[str, Any]) -> list[tuple[str, float]]:
-    return [(name, value) for name in CURVES if (value := number(metrics.get(name))) is not None]
+    return [(name, value) for name in CURVES if (value := measured(metrics.get(name))) is not None]
 
 
 def _pause(registry: Registry) -> str | None:
