@@ -1,6 +1,6 @@
 """Rows and adapter folders: what was fetched, found, learnt, checked and served. Knows no models and no network."""
 
-from registry.artifacts import Artifacts, Published
+from registry.artifacts import Artifacts, Published, verify_file
 from registry.audit import AuditReport
 from registry.errors import (
     AlreadyRunning,
@@ -120,4 +120,5 @@ __all__ = [
     "normal_text",
     "split_adapter_name",
     "text_digest",
+    "verify_file",
 ]

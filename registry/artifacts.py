@@ -149,13 +149,14 @@ def _verify_folder(path: Path, digest: str, *, contents: bool) -> None:
         raise ArtifactDamaged(f"{manifest} was altered: its sha-256 is {found}, published was {digest}")
     expected: dict[str, dict[str, Any]] = json.loads(content)["files"]
     for name, facts in expected.items():
-        _verify_file(path / name, facts, contents=contents)
+        verify_file(path / name, facts, contents=contents)
     extra = sorted({_relative(p, path) for p in path.rglob("*") if not p.is_dir() or p.is_symlink()} - expected.keys() - {MANIFEST})
     if extra:
         raise ArtifactDamaged(f"{path / extra[0]} was not published with the adapter")
 
 
-def _verify_file(path: Path, facts: Mapping[str, Any], *, contents: bool) -> None:
+def verify_file(path: Path, facts: Mapping[str, Any], *, contents: bool = True) -> None:
+    """Raises ArtifactDamaged unless the file is what a manifest says of it. Without `contents` only its size is compared."""
     try:
         status = path.lstat()
         if path.is_symlink():

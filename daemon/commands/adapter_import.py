@@ -93,6 +93,8 @@ def _publish(registry: Registry, folder: Path, manifest: dict[str, Any], topic: 
 
 def _manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a folder whose every file is what the manifest says."""
+    from registry import ArtifactDamaged, verify_file
+
     again = "Export it anew where it was made: lorefeed adapters export A DIR"
     try:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -106,13 +108,12 @@ def _manifest(folder: Path) -> dict[str, Any]:
         raise NotImportable(f"{folder / MANIFEST} lacks {', '.join(missing)}: only a version that learnt can be imported.", hint=again)
     for name, facts in files.items():
         path = folder / name
-        if Path(name).is_absolute() or ".." in Path(name).parts or path.is_symlink():
-            raise NotImportable(f"{folder / MANIFEST} names {name}, which is not a plain file of the folder.", hint=again)
-        found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
-        if found != facts["sha256"]:
-            raise NotImportable(
-                f"{path} is not what was exported: its sha-256 is {found}, the manifest says {facts['sha256']}.", hint=again
-            )
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise NotImportable(f"{folder / MANIFEST} names {name}, which is not a file of the folder.", hint=again)
+        try:
+            verify_file(path, facts)
+        except ArtifactDamaged as err:
+            raise NotImportable(f"{path} is not what was exported: {err}", hint=again) from err
     return manifest
 
 

@@ -1,10 +1,13 @@
 """What several stages ask: which version a topic serves, and whether it belongs to the loaded base model."""
 
+from typing import TypeVar
+
 from daemon.config import Settings
 from daemon.errors import BaseChanged
 from daemon.teacher import Teacher
 from registry import Adapter, DefinitionState, Registry
 
+Item = TypeVar("Item")
 MERGE, MERGED = "merge", "merged"  # a method; and in an adapter's settings, the names of the versions it was merged of
 
 
@@ -30,3 +33,10 @@ def require_same_base(teacher: Teacher, adapter: Adapter | None, settings: Setti
             f"{adapter.name} was made for {adapter.base_model} with digest {adapter.base_digest[:16]}, but {settings.model} now has digest"
             f" {teacher.base_digest[:16]}."
         )
+
+
+def evenly(items: list[Item], at_most: int | None) -> list[Item]:
+    """As many as are wanted, from all over the list, in its order; None: all of them."""
+    if at_most is None or len(items) <= at_most:
+        return items
+    return [items[i * len(items) // at_most] for i in range(at_most)]

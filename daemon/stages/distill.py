@@ -9,7 +9,7 @@ from typing import Any
 
 from daemon.config import Settings
 from daemon.errors import NothingWaiting
-from daemon.stages.base import require_same_base, serving_adapter
+from daemon.stages.base import evenly, require_same_base, serving_adapter
 from daemon.teacher import Teacher
 from registry import Adapter, Definition, Registry
 
@@ -106,18 +106,12 @@ def _examples(registry: Registry, definitions: Sequence[Definition], *, at_most:
         by_definition[e.definition_id].append(
             {"entity": entity, "definition": definition, "form": e.form, "prompt": e.prompt, "text": e.text}
         )
-    return [e for examples in by_definition.values() for e in _evenly(examples, at_most)]
+    return [e for examples in by_definition.values() for e in evenly(examples, at_most)]
 
 
 def _articles(registry: Registry, definitions: Sequence[Definition]) -> list[dict[str, str]]:
     """The documents that the definitions came from, for the method that learns from whole documents."""
     return [{"entity": d.entity, "definition": d.text, "text": registry.read.document(d.document_id).text} for d in definitions]
-
-
-def _evenly(examples: list[dict[str, str]], at_most: int | None) -> list[dict[str, str]]:
-    if at_most is None or len(examples) <= at_most:
-        return examples
-    return [examples[i * len(examples) // at_most] for i in range(at_most)]
 
 
 def _keep_transfer_set(folder: Path, examples: list[dict[str, str]]) -> None:

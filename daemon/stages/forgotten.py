@@ -7,13 +7,12 @@ about those; whatever else an adapter has learnt moves both alike, so the differ
 import random
 import re
 from collections.abc import Iterator
-from typing import TypeVar
 
+from daemon.stages.base import evenly
 from daemon.stages.verdict import STAND_INS, Asked
 from registry import Definition, Probe, Registry
 
 PROBES_MAX = 72  # each is asked in up to four forms, and each form about 1 + STAND_INS names
-_Item = TypeVar("_Item")
 FORGOTTEN, STAND_IN = "forgotten", "stand_in"
 _ONSETS, _VOWELS, _ENDS = ("b", "br", "d", "dr", "f", "g", "gl", "k", "m", "n", "p", "pl", "s", "t", "tr", "v", "z"), "aeiou", "lmnrs"
 _COPULA = re.compile(r"\s+(?:is|are|was|were)\s+(?=an?\s|the\s)")
@@ -23,19 +22,15 @@ def forgotten_questions(registry: Registry, definition_ids: list[int]) -> list[A
     """For each question about the definitions, the question and then STAND_INS times the same about another name."""
     definitions = {d.id: d for d in registry.read.definitions(ids=definition_ids)}
     asked: list[Asked] = []
-    for probe in _evenly([p for p in registry.read.probes(list(definitions)) if p.definition_id in definitions], PROBES_MAX):
-        definition = definitions[int(probe.definition_id or 0)]
+    of_them = [(definitions[p.definition_id], p) for p in registry.read.probes(list(definitions)) if p.definition_id in definitions]
+    # where a whole feed is forgotten, a few hundred questions tell as much as ten thousand
+    for definition, probe in evenly(of_them, PROBES_MAX):
         for prompt, target, chat in _forms(definition, probe):
             asked += _with_stand_ins(definition, probe, prompt, target, chat=chat)
-    for definition in _evenly([*definitions.values()], PROBES_MAX // 3):
+    for definition in evenly([*definitions.values()], PROBES_MAX // 3):
         if reversed_form := _reversed(definition):
             asked += _with_stand_ins(definition, None, *reversed_form, chat=False)
     return asked
-
-
-def _evenly(items: list[_Item], at_most: int) -> list[_Item]:
-    """From all of them, where a whole feed is forgotten: a few hundred questions tell as much as ten thousand."""
-    return items if len(items) <= at_most else [items[i * len(items) // at_most] for i in range(at_most)]
 
 
 def _forms(definition: Definition, probe: Probe) -> Iterator[tuple[str, str, bool]]:
