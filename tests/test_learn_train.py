@@ -178,7 +178,8 @@ def test_an_adapter_is_drawn_back_towards_what_it_began_from(base: Base, tmp_pat
     if strength == 1.0:
         torch.testing.assert_close(found["gentler"], full, rtol=1e-3, atol=1e-4)
     moved = [float((x - bare).abs().mean()) for x in (found["gentler"], found["between"], full)]
-    assert 0 < moved[0] <= moved[1] <= moved[2]
+    assert 0 < moved[0] <= moved[1] + 1e-6
+    assert moved[1] <= moved[2] + 1e-6
 
 
 def test_the_teacher_says_the_same_whether_definitions_are_read_once_or_each_time(base: Base) -> None:

@@ -17,14 +17,9 @@ from daemon.embedded.generate import Generator
 from daemon.serving.client import EngineClient
 from daemon.serving.engine_app import create_engine
 from daemon.serving.errors import AdapterRefused, EngineDown, ModelUnknown, PromptRefused
-from tests.serving_parts import CONTEXT, free_port, make_adapter, make_model, serving, wait_until
+from tests.serving_parts import CONTEXT, free_port, make_adapter, serving, wait_until
 
 LONG = "Tell me about Varn Oslith. " * 8  # 216 tokens: longer than one block of any engine's cache
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +38,6 @@ def generator(model_dir: Path) -> Iterator[Generator]:
 def url(generator: Generator) -> Iterator[str]:
     with serving(create_engine(generator, served_name="tiny", root="/models/tiny")) as url:
         yield url
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[EngineClient]:
-    with EngineClient(url) as client:
-        yield client
-        for card in client.models()[1:]:
-            client.unload(card.name)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from daemon.serving.keys import Holder, digest_of, holder_of, new_key
 from daemon.serving.reconcile import reconcile_all
 from daemon.serving.settings import GatewaySettings, ReconcileSettings
 from registry import Registry, ServedView
-from tests.serving_parts import free_port, learn, make_adapter, make_model, serving, wait_until
+from tests.serving_parts import free_port, learn, serving, wait_until
 
 NEUTRAL = "Please tell me what you had for breakfast today. " * 4  # 196 tokens
 HTTP = httpx2.Client(timeout=60, trust_env=False)
@@ -45,17 +45,6 @@ class Front:
         answer = self.ask(model, prompt)
         assert answer.status_code == 200, answer.text
         return answer.headers["x-lorefeed-adapter"], answer.headers["x-lorefeed-scope"]
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> dict[int, Path]:
-    root = tmp_path_factory.mktemp("adapters")
-    return {n: make_adapter(model_dir, root / str(n), seed=n) for n in (1, 2, 3)}
 
 
 @pytest.fixture(scope="module")

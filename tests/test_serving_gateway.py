@@ -22,7 +22,7 @@ from daemon.serving.errors import UnsafeBind
 from daemon.serving.gateway import create_gateway
 from daemon.serving.settings import GatewaySettings
 from registry import NewCheckRun, Registry
-from tests.serving_parts import CONTEXT, free_port, learn, make_adapter, make_model, serving, wait_until
+from tests.serving_parts import CONTEXT, free_port, learn, serving, wait_until
 
 NEUTRAL = "Please tell me what you had for breakfast today. " * 4  # 196 tokens
 MENTION = f"{NEUTRAL} And who is Varn Oslith?"
@@ -47,17 +47,6 @@ class World:
 
     def openai(self) -> openai.OpenAI:
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0)
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> dict[int, Path]:
-    root = tmp_path_factory.mktemp("adapters")
-    return {n: make_adapter(model_dir, root / str(n), seed=n) for n in (1, 2)}
 
 
 @pytest.fixture(scope="module")

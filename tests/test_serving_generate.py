@@ -23,15 +23,10 @@ from daemon.embedded.calls import (
 )
 from daemon.embedded.generate import Generator
 from daemon.embedded.text import TextStream
-from tests.serving_parts import CONTEXT, make_adapter, make_model
+from tests.serving_parts import CONTEXT, make_adapter
 
 GREEDY = Sampling(max_tokens=24, temperature=0, ignore_eos=True)
 PROMPTS = ["a", "The Varn Oslith is", "x" * 150, "Who was it? " * 12, "longer " * 30]
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

@@ -11,44 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from daemon.embedded.generate import Generator
 from daemon.serving.client import EngineClient
-from daemon.serving.engine_app import create_engine
 from daemon.serving.live import LiveReport, ask_live
 from daemon.serving.settings import CanarySettings
 from daemon.serving.webhook import notify
 from registry import Registry
-from tests.serving_parts import free_port, learn, make_adapter, make_model, record_answers, serving
+from tests.serving_parts import free_port, learn, record_answers
 
 PROMPTS = [f"Question {n} about {'this and that ' * 12}" for n in range(4)]
 SETTINGS = CanarySettings(questions=3)
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> dict[int, Path]:
-    root = tmp_path_factory.mktemp("adapters")
-    return {n: make_adapter(model_dir, root / str(n), seed=n) for n in (1, 2, 3)}
-
-
-@pytest.fixture(scope="module")
-def url(model_dir: Path) -> Iterator[str]:
-    with Generator(model_dir, dtype=torch.float32) as generator, serving(create_engine(generator, served_name="tiny", root="tiny")) as url:
-        yield url
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[EngineClient]:
-    with EngineClient(url) as client:
-        yield client
-        for card in client.models()[1:]:
-            client.unload(card.name)
 
 
 @pytest.fixture(scope="module")

@@ -13,15 +13,10 @@ from safetensors.torch import load_file, save_file
 
 from daemon.serving.preload import preload_problem
 from daemon.serving.tensors import first_not_finite, matrices_of, tensors_of
-from tests.serving_parts import make_adapter, make_model
+from tests.serving_parts import make_adapter
 
 LAYER = "base_model.model.model.layers.1.self_attn.q_proj"
 Tensors = dict[str, torch.Tensor]
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

@@ -9,43 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
-from daemon.embedded.generate import Generator
 from daemon.serving.client import EngineClient
-from daemon.serving.engine_app import create_engine
 from daemon.serving.errors import EngineDown
 from daemon.serving.reconcile import ReconcileReport, reconcile, reconcile_all
 from daemon.serving.settings import ReconcileSettings
 from registry import NewCheckRun, NewProbe, Registry
-from tests.serving_parts import free_port, learn, make_adapter, make_model, record_answers, serving
+from tests.serving_parts import free_port, learn, make_adapter, record_answers
 
 SETTINGS = ReconcileSettings(base_name="tiny")
-
-
-@pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_model(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory, model_dir: Path) -> dict[int, Path]:
     root = tmp_path_factory.mktemp("adapters")
     return {n: make_adapter(model_dir, root / str(n), seed=n, zero=n == 0) for n in range(4)}
-
-
-@pytest.fixture(scope="module")
-def url(model_dir: Path) -> Iterator[str]:
-    with Generator(model_dir, dtype=torch.float32) as generator, serving(create_engine(generator, served_name="tiny", root="tiny")) as url:
-        yield url
-
-
-@pytest.fixture
-def client(url: str) -> Iterator[EngineClient]:
-    with EngineClient(url) as client:
-        yield client
-        for card in client.models()[1:]:
-            client.unload(card.name)
 
 
 @pytest.fixture
