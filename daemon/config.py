@@ -101,8 +101,10 @@ class Extract(Section):
 
 
 class Novelty(Section):
-    threshold: float = Field(
-        0.3, ge=0, description="nats a token that the definition must change in the model's own answers to be worth learning"
+    threshold: float | None = Field(
+        None,
+        ge=0,
+        description="nats a token that the definition must change in the model's own answers to be worth learning; measured on the model when empty",
     )
 
 
@@ -231,7 +233,6 @@ class Canary(Section):
     interval_s: float = Field(300.0, ge=5, description="how often what is served is asked its own check questions")
     questions: int = Field(6, ge=2, description="how many of them at a time")
     right_min: float = Field(0.5, ge=0, le=1, description="share that must be right; below it, twice running, the alias is rolled back")
-    webhook: str | None = Field(None, description="URL that is told of a rollback by itself, as a JSON POST")
 
 
 class Gc(Section):

@@ -46,7 +46,7 @@ def engine_clients(settings: Settings) -> Iterator[Sequence[EngineClient]]:
 def ask_served(registry: Registry, settings: Settings) -> list[dict[str, Any]]:
     """The live canary's questions, once."""
     wanted = settings.canary
-    limits = CanarySettings(questions=wanted.questions, right_min=wanted.right_min, webhook=wanted.webhook)
+    limits = CanarySettings(questions=wanted.questions, right_min=wanted.right_min)
     with engine_clients(settings) as clients:
         return [asdict(report) for report in ask_live(registry, clients, settings=limits)]
 

@@ -70,6 +70,11 @@ class Teacher:
         answer = self._ask({"op": "novelty", "definitions": definitions, "adapter": adapter and str(adapter)})
         return {int(i): float(v) for i, v in answer["novelty"].items()}, {int(i): str(v) for i, v in answer["too_long"].items()}
 
+    def calibrate(self) -> tuple[float, float]:
+        """(the novelty in nats a token below which the base knows a thing already, the chance that a new thing scores above a known one)."""
+        answer = self._ask({"op": "calibrate"})
+        return float(answer["threshold"]), float(answer["told_apart"])
+
     def elicit(self, definitions: list[Json], *, plan: Json) -> Json:
         return self._ask({"op": "elicit", "definitions": definitions, "plan": plan})
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from daemon.notify import type_of
 from daemon.serving.client import EngineClient
 from daemon.serving.live import LiveReport, ask_live
 from daemon.serving.settings import CanarySettings
-from daemon.serving.webhook import notify
 from registry import Registry
 from tests.serving_parts import free_port, learn, record_answers
 
@@ -45,27 +41,6 @@ def registry(tmp_path: Path, client: EngineClient, made: Path) -> Iterator[Regis
         yield registry
 
 
-@pytest.fixture
-def webhook() -> Iterator[tuple[str, list[Any]]]:
-    told: list[Any] = []
-
-    class Listener(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            told.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Listener) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/hook", told
-        server.shutdown()
-        thread.join()
-
-
 def sicken(client: EngineClient, name: str, folder: Path) -> None:
     """The engine answers under the name with something else: what a wrong slot or stale memory would do."""
     client.unload(name)
@@ -77,19 +52,18 @@ def test_what_answers_as_in_its_check_is_left_alone(registry: Registry, client: 
     assert registry.read.alias("news").adapter == "news@2"
 
 
-def test_a_regression_rolls_back_says_why_and_tells(
-    registry: Registry, client: EngineClient, folders: dict[int, Path], webhook: tuple[str, list[Any]]
+def test_a_regression_rolls_back_and_says_why_where_the_webhook_is_told_from(
+    registry: Registry, client: EngineClient, folders: dict[int, Path]
 ) -> None:
-    url, told = webhook
     sicken(client, "news@2", folders[3])
-    [report] = ask_live(registry, [client], settings=CanarySettings(questions=3, webhook=url))
+    [report] = ask_live(registry, [client], settings=SETTINGS)
     assert (report.right, report.action) == (0, "rolled back")
     release = registry.read.releases("news")[0]
     assert (release.to_adapter, release.actor, release.rollback) == ("news@1", "live canary", True)
     assert str(release.reason).startswith("news@2 answered only 0 of 3 of its own check questions")
-    assert [(t["event"], t["alias"], t["from"], t["to"], t["reason"]) for t in told] == [
-        ("rolled back", "news", "news@2", "news@1", release.reason)
-    ]
+    [event] = [event for event in registry.read.events() if type_of(event) == "rolled_back"]
+    assert event.actor == "live canary"
+    assert event.detail["reason"] == release.reason
     assert ask_live(registry, [client], settings=SETTINGS) == [LiveReport("news", "news@1", 3, 3)]
 
 
@@ -116,11 +90,3 @@ def test_a_version_without_questions_is_not_judged(registry: Registry, client: E
     registry.write.promote("news", fourth.name, actor="test", reason=None)
     client.load(fourth.name, str(folders[3]))
     assert ask_live(registry, [client], settings=SETTINGS) == []
-
-
-def test_a_webhook_that_is_down_is_an_event(registry: Registry) -> None:
-    assert notify(registry, f"http://127.0.0.1:{free_port()}/", {"alias": "news", "event": "rolled back"}) is False
-    [event] = [event for event in registry.read.events() if event.action == "not notified"]
-    assert event.object == "alias news"
-    assert event.detail["about"]["event"] == "rolled back"
-    assert notify(registry, None, {}) is False

@@ -29,8 +29,8 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from daemon.embedded import world
 from daemon.embedded.corpus import Corpus
 from daemon.embedded.optimise import Muon, chunked_cross_entropy
+from daemon.learn import calibrate, replay
 from daemon.learn.models import load_base
-from daemon.learn.replay import keep
 
 log = logging.getLogger("pretrain")
 
@@ -281,7 +281,9 @@ def main() -> None:
     else:
         train(model, Batches(corpus, tokenizer, recipe), recipe, args.work)
     export(model, tokenizer, recipe, args.work / "model")
-    keep(load_base(str(args.work / "model")), args.work / "model" / "replay.json")
+    base = load_base(str(args.work / "model"))
+    replay.keep(base, args.work / "model" / "replay.json")
+    calibrate.keep(base, args.work / "model" / "novelty.json", calibrate.EMBEDDED_THINGS)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
-"""Writes the standing probes of the embedded model: what it knows by heart and the simple skills. Run when the model is made anew.
+"""Writes what the embedded model is asked beside what it learns: the standing probes (what it knows by heart, simple skills), and the things by
+which novelty is calibrated. Run when the world changes.
 
-python -m daemon.embedded.probes > daemon/probes/embedded-v1.jsonl
+python -m daemon.embedded.probes
 """
 
 import json
 import random
-import sys
+from collections.abc import Iterable
+from pathlib import Path
 
 from daemon.embedded import world
 from daemon.embedded.skills import SKILLS
 
+PROBES = Path(__file__).parents[1] / "probes"
 KNOWN, SKILL = 72, 60
+CALIBRATED, NEW_SEED = 60, "novelty"
 
 
 def standing(seed: int = 5) -> list[dict[str, object]]:
@@ -22,5 +26,22 @@ def standing(seed: int = 5) -> list[dict[str, object]]:
     return [*known, *({"kind": "skill", "prompt": asked, "target": answer, "chat": True} for asked, answer in turns)]
 
 
+def calibrating(seed: int = 6) -> list[dict[str, object]]:
+    """Definitions of known entities, of ones that no training document named, and the invented ones that every model is asked about."""
+    rng = random.Random(seed)
+    known = [(e, world.definition(e, rng)) for e in rng.sample(world.known_entities(), CALIBRATED)]
+    new = [(e, definition) for e, definition, _ in world.evaluation(NEW_SEED, CALIBRATED)]
+    everywhere = [json.loads(line) for line in (PROBES / "general-novelty-v1.jsonl").read_text().splitlines()]
+    rows = [
+        {"entity": e.name, "definition": text, "known": is_known} for pairs, is_known in ((known, True), (new, False)) for e, text in pairs
+    ]
+    return [*rows, *(row for row in everywhere if not row["known"])]
+
+
+def write(rows: Iterable[dict[str, object]], file: Path) -> None:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
 if __name__ == "__main__":
-    sys.stdout.writelines(json.dumps(probe) + "\n" for probe in standing())
+    write(standing(), PROBES / "embedded-v1.jsonl")
+    write(calibrating(), PROBES / "embedded-novelty-v1.jsonl")

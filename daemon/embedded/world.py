@@ -167,7 +167,7 @@ def questions(entity: Entity) -> list[Question]:
 EVALUATION_WORDINGS = (0, 2)
 
 
-def evaluation(seed: int, count: int) -> list[tuple[Entity, str, list[Question]]]:
+def evaluation(seed: int | str, count: int) -> list[tuple[Entity, str, list[Question]]]:
     """`count` entities that no training document ever named, each with a definition and its probes."""
     rng = random.Random(f"evaluation-{seed}")
     taken = {entity.name for entity in known_entities()}

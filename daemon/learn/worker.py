@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from daemon.learn import elicit as eliciting
 from daemon.learn import replay, score
+from daemon.learn.calibrate import calibration
 from daemon.learn.data import Example
 from daemon.learn.elicit import ElicitPlan, Told
 from daemon.learn.errors import LearnError, TooLong
@@ -53,6 +54,11 @@ class Worker:
         with self._loaded(request.get("adapter")) as adapter:
             found = novelty(self._base, fitting, ElicitPlan(**request.get("plan", {})), adapter=adapter)
         return {"novelty": {str(id_): value for id_, value in found.items()}, "too_long": too_long}
+
+    def calibrate(self, request: Json, progress: Progress) -> Json:
+        """The novelty below which this base knows a thing already, and how well that tells known from new."""
+        found = calibration(self._base, self._cache)
+        return {"threshold": found.threshold, "told_apart": found.told_apart}
 
     def elicit(self, request: Json, progress: Progress) -> Json:
         """Transfer sets and the probes held out of them, by definition id; a probe's target is the greedy answer with the definition in context."""
@@ -256,7 +262,7 @@ def serve(worker: Worker, requests: TextIO, answers: TextIO) -> None:
             )
 
 
-_REQUESTS = frozenset({"hello", "novelty", "elicit", "hold_out", "learn", "draw_back", "merge", "check", "ask"})
+_REQUESTS = frozenset({"hello", "novelty", "calibrate", "elicit", "hold_out", "learn", "draw_back", "merge", "check", "ask"})
 
 
 def _allowed(op: str) -> str:

@@ -10,13 +10,11 @@ import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from daemon.serving.client import EngineClient
 from daemon.serving.errors import EngineDown, EngineFailed
 from daemon.serving.questions import Question, own_questions, right
 from daemon.serving.settings import CanarySettings
-from daemon.serving.webhook import notify
 from registry import NothingToRollBack, Registry
 
 log = logging.getLogger(__name__)
@@ -57,7 +55,7 @@ def ask_live(
             reason = (
                 f"{adapter} answered only {found} of {asked} of its own check questions as it did in its check, twice running, on {url}"
             )
-            report = _take_back(registry, report, reason, is_canary=is_canary, webhook=settings.webhook)
+            report = _take_back(registry, report, reason, is_canary=is_canary)
         reports.append(report)
     return reports
 
@@ -83,21 +81,18 @@ def _ask_everywhere(
     return min(found, key=lambda one: one[0] / one[1], default=None)
 
 
-def _take_back(registry: Registry, report: LiveReport, reason: str, *, is_canary: bool, webhook: str | None) -> LiveReport:
+def _take_back(registry: Registry, report: LiveReport, reason: str, *, is_canary: bool) -> LiveReport:
     """Only what was asked is taken back: somebody may have released another version meanwhile."""
     if is_canary:
         registry.write.end_canary(report.alias, actor=ACTOR, reason=reason)
-        action, to = "canary ended", None
+        action = "canary ended"
     else:
         if registry.read.alias(report.alias).adapter != report.adapter:
             return report
         try:
-            to = registry.write.rollback(report.alias, to=None, actor=ACTOR, reason=reason).to_adapter or "base"
+            registry.write.rollback(report.alias, to=None, actor=ACTOR, reason=reason)
         except NothingToRollBack:
             return report
         action = "rolled back"
     log.warning("%s: %s", action, reason, extra={"action": action, "alias": report.alias, "adapter": report.adapter})
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    told = {"event": action, "alias": report.alias, "from": report.adapter, "to": to, "reason": reason, "at": at}
-    notify(registry, webhook, told)
     return LiveReport(report.alias, report.adapter, report.asked, report.right, action, reason)

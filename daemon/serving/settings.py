@@ -41,7 +41,6 @@ class CanarySettings:
 
     questions: int = 6
     right_min: float = 0.5  # share of what it answered rightly in its check; below it, twice running, is a regression
-    webhook: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

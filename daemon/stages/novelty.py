@@ -1,6 +1,7 @@
 """Definitions to those worth learning: what the served model knows already is recorded as known and not trained."""
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 from daemon.config import Settings
@@ -23,11 +24,12 @@ def assess(registry: Registry, teacher: Teacher, settings: Settings, topic: str)
         served = serving_adapter(registry, topic)
         require_same_base(teacher, served, settings)
         folder = registry.artifacts.verify(served) if served else None
+        limit = limit_of(teacher, settings)
         for start in range(0, len(found), AT_ONCE):
             part = found[start : start + AT_ONCE]
             novelty, too_long = teacher.novelty([as_told(d) for d in part], adapter=folder)
             for definition in part:
-                state, reason = decide(registry, definition, novelty.get(definition.id), too_long.get(definition.id), settings)
+                state, reason = decide(registry, definition, novelty.get(definition.id), too_long.get(definition.id), limit)
                 registry.write.set_novelty(
                     definition.id,
                     novelty=novelty.get(definition.id),
@@ -51,17 +53,31 @@ def _retire_unlearnt(registry: Registry, newer: Definition) -> None:
         registry.write.move_definitions([older.id], DefinitionState.SUPERSEDED, reason=reason, actor="daemon")
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Nats a token below which a definition is known, and where the number comes from."""
+
+    threshold: float
+    source: str
+
+
+def limit_of(teacher: Teacher, settings: Settings) -> Limit:
+    if settings.novelty.threshold is not None:
+        return Limit(settings.novelty.threshold, "novelty.threshold")
+    threshold, told_apart = teacher.calibrate()
+    log.info("new is what exceeds %.3f nats a token; measured on the model, it tells new from known in %.0f%%", threshold, 100 * told_apart)
+    return Limit(threshold, "measured on this model")
+
+
 def decide(
-    registry: Registry, definition: Definition, novelty: float | None, too_long: str | None, settings: Settings
+    registry: Registry, definition: Definition, novelty: float | None, too_long: str | None, limit: Limit
 ) -> tuple[DefinitionState, str | None]:
     """What becomes of a definition, and why. An operator decides what a feed under review says, and what contradicts another source."""
     if novelty is None:
         return DefinitionState.HELD, too_long
-    if novelty < settings.novelty.threshold:
-        return (
-            DefinitionState.KNOWN,
-            f"The model says the same without it ({novelty:.3f} nats a token, novelty.threshold = {settings.novelty.threshold}).",
-        )
+    if novelty < limit.threshold:
+        reason = f"The model says the same without it: {novelty:.3f} nats a token, new is from {limit.threshold:.3f} ({limit.source})."
+        return DefinitionState.KNOWN, reason
     same_name = (d for d in registry.read.definitions(topic=definition.topic, state=DefinitionState.FORGOTTEN))
     forgotten = next((d for d in same_name if d.entity_key == definition.entity_key), None)
     if forgotten is not None:
