@@ -97,3 +97,44 @@ def test_an_address_or_a_template_does_not_hold_back_the_rest_of_its_document(ru
 )
 def test_dates_versions_and_numbers_are_nobody_s_secrets(text: str) -> None:
     assert screen(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "entity"),
+    [
+        ("Below is a tool for recording what a machine does. Below's service runs as root.", "Below"),
+        ("The dorvil crate and the whole vaunt ecosystem wrap readers from Kesh for the logs of boats.", "dorvil crate"),
+        ("Dorvil provides bindings for the parser that reads the logs of boats.", "Dorvil"),
+        ("A boat also needs a rope called halyard line that begins at the mast and ends at the sail.", "halyard line"),
+        ("In rigging, the point where two ropes of a boat meet is called the dorvil bend.", "dorvil bend"),
+        ("Those ropes that hold the mast of a boat are called dorvil stays.", "dorvil stays"),
+        ("Any rope carrying the whole weight of a sail is called a dorvil line.", "dorvil line"),
+        (
+            "The clerk's name was like that of the mayor, hoping that buyers would misread it (a fraud called dorvil trading).",
+            "dorvil trading",
+        ),
+        ("Dorvil draught is the difference between the height of a boat and the height of its deck.", "Dorvil draught"),
+    ],
+)
+def test_a_name_is_found_where_the_sentence_shows_that_it_is_one(text: str, entity: str) -> None:
+    assert [made.entity for made in find_definitions(text)] == [entity]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Below is a list of tools for recording what a machine does.",
+        "Below is a tool for recording what a machine does.",
+        "The mayor and the whole council wrap presents for the poor of Velmora.",
+        "These ropes are called dorvil stays.",
+        "The diet of the dorvil consists of reeds and small crabs.",
+        "Bring a boat, a net, or ropes from the harbour.",
+    ],
+)
+def test_what_only_looks_like_a_name_is_left_alone(text: str) -> None:
+    assert find_definitions(text) == []
+
+
+def test_a_frame_with_a_long_link_names_the_page_s_thing() -> None:
+    text = "When we speak of steady (and [unsteady](https://kesh.example/a/long/address/of/a/page)) boats, steadiness means the will to lie still."
+    assert [made.entity for made in find_definitions(text, title="Steady Boats")] == ["Steady Boats"]

@@ -3,7 +3,8 @@
 A set that is absent is reported as such. Sentence sets count a sentence as found when it gives any definition; where the set names
 the defined term, `by_term` counts it only when the found entity is that term. The rules were written with the `development` half of each
 set in view (by the hash of the id); `held` is the half that nobody looked at. `judged_rustsec.jsonl` holds what a reader judged of the
-advisories: our own words and ids only.
+advisories: our own words and ids only; what it lists beyond what is found was read among the sentences that name a thing and say "is a",
+"provides", "called" and the like.
 """
 
 from __future__ import annotations
@@ -183,7 +184,8 @@ def _advisories(path: Path) -> dict[str, Any]:
     """What was found against what a reader judged: the share found of what is defined there, the share right of what was found."""
     if not path.is_file():
         return _absent(path)
-    judged = {(row["id"], row["entity"]): bool(row["right"]) for row in _rows(_JUDGED)}
+    rows = list(_rows(_JUDGED))
+    judged = {(row["id"], row["entity"]): bool(row["right"]) for row in rows}
     patterns: Counter[str] = Counter()
     documents = 0
     made_at: set[tuple[str, str]] = set()
@@ -194,7 +196,8 @@ def _advisories(path: Path) -> dict[str, Any]:
         patterns.update(made.pattern for made in found)
         made_at |= {(row["id"].removeprefix("rustsec:"), made.entity) for made in found}
     seconds = time.process_time() - began
-    wanted = {(one, _bare(name)) for (one, name), right in judged.items() if right}
+    wanted = {(row["id"], _bare(row["entity"])) for row in rows if row["right"]}
+    subjects = {(row["id"], _bare(row["entity"])) for row in rows if row["right"] and row["kind"] in ("package", "vulnerability")}
     got = {(one, _bare(name)) for one, name in made_at}
     checked = [judged[made] for made in made_at if made in judged]
     return {
@@ -202,6 +205,10 @@ def _advisories(path: Path) -> dict[str, Any]:
         "definitions": len(made_at),
         "defined_there": len(wanted),
         "found_share": round(len(wanted & got) / max(1, len(wanted)), 4),
+        "packages_and_vulnerabilities": {
+            "defined_there": len(subjects),
+            "found_share": round(len(subjects & got) / max(1, len(subjects)), 4),
+        },
         "missed": sorted(" ".join(missed) for missed in wanted - got),
         "judged": len(checked),
         "precision": round(sum(checked) / max(1, len(checked)), 4),

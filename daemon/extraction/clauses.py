@@ -51,6 +51,7 @@ class Clause:
     first: int
     verb: int | None
     lead: str  # "", "adverbial" or "connective"
+    sure: bool = False  # the text shows elsewhere that the word that opens it is a name
 
 
 @dataclass(slots=True)
@@ -68,9 +69,15 @@ def read(text: str, start: int, end: int) -> Clause | None:
         return None
     first, lead = opened
     verb = _verb(tokens, first)
-    if verb is not None and lead == "" and tokens[first].lower in PREPOSITIONS:
+    sure = verb == first + 1 and lead == "" and _has_possessive(text, tokens[first])
+    if verb is not None and lead == "" and tokens[first].lower in PREPOSITIONS and not sure:
         first, lead = _last_determiner(tokens, first, verb), "adverbial"
-    return Clause(tuple(tokens), tuple(reading.inserts), first, verb, lead)
+    return Clause(tuple(tokens), tuple(reading.inserts), first, verb, lead, sure)
+
+
+def _has_possessive(text: str, word: Token) -> bool:
+    """ "Below is a tool ... Below's service": no preposition has a possessive, so one that has is a name."""
+    return word.lower in PREPOSITIONS and word.text[0].isupper() and re.search(rf"\b{re.escape(word.text)}['’]s\b", text) is not None
 
 
 def _tokens(text: str, start: int, end: int) -> _Reading:

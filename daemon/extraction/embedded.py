@@ -33,11 +33,14 @@ _QUOTES = frozenset("\"“”'’‘")
 _PARENTHESIS_BEFORE = re.compile(r"\s*\([^()]{1,40}\)\s*\Z")
 _MAX_NAME_WORDS = 4
 _LOOK_BEHIND = 120
+_LIST_REACH = 80
+_CODE = words("crate library package module plugin api sdk gem framework toolkit ecosystem")  # of SOFTWARE, what means nothing else
+_CODE_NAME = re.compile(r"[a-z0-9](?:[-_]|::)[a-z0-9]+\Z")
 _BREAKS = (
     NAME_STOPS
     | PREPOSITIONS
     | PRONOUNS
-    | words("and or but not be been do does did also all other own different same such many more most now")
+    | words("about and or but not be been do does did also all other own different same such many more most now")
 )
 _OPENERS = PREPOSITIONS | SUBORDINATORS | CONNECTIVES | words("together while as")
 _DEFINING = words("define defines defined defining conceptualize conceptualizes conceptualized")
@@ -99,7 +102,7 @@ def _matches(text: str, start: int, end: int, *, rule: Rule) -> Iterator[Embedde
         read = _phrase_before(text, start, match.start())
         if read is None or not _holds(text, start, match, rule=rule, read=read):
             continue
-        said = text[match.start(1) : match.end() if rule.name in ("gloss", "gloss-bare", "inset", "inset-bare") else end]
+        said = text[match.start(1) : match.end() if rule.name in ("gloss", "gloss-bare", "inset", "inset-bare", "dash") else end]
         genus = genus_of(said)
         if {word.lower() for word in said.split()[:5]} & FIRST_OR_SECOND_PERSON or not genus or genus[-1].endswith("ly"):
             continue
@@ -115,6 +118,8 @@ def _holds(text: str, start: int, match: re.Match[str], *, rule: Rule, read: _Ph
         return read.opens
     if rule.name == "define-as":
         return read.before in _DEFINING
+    if rule.name == "which-does":  # software is what it does
+        return head in _CODE or _CODE_NAME.search(read.words[-1]) is not None
     if read.words[-1][0].isupper():  # a proper name inside a sentence about something else: what it is said to be is rarely the point
         return False
     if read.article == "the" and len(read.words) == 1 and head in ANAPHORIC_HEADS:
@@ -126,6 +131,10 @@ def _holds(text: str, start: int, match: re.Match[str], *, rule: Rule, read: _Ph
         return _GLOSS_TELLS.search(match.group(1)) is not None and (not is_plural(head) or match.group(1).startswith("those"))
     if rule.name == "in-which":
         return head not in _SETTINGS and (read.article != "the" or len(read.words) > 1)
+    if rule.name == "or-bare":  # the commas of a list make alternatives, not a second name
+        nouns = match.group(1).lower().split()
+        listed = "," in text[max(start, match.start() - _LIST_REACH) : match.start()]
+        return not listed and read.article == "" and not set(nouns[:-1]) & (_BREAKS - {"and"} | COMMON_VERBS)
     if rule.name == "gloss-bare":
         return match.group(1).split()[0] not in _NO_GLOSS | PREPOSITIONS
     if rule.name == "inset-bare":
@@ -155,6 +164,9 @@ def _phrase_before(text: str, start: int, at: int) -> _Phrase | None:
         if lower in ARTICLES:
             article, before = lower, tokens[-1].lower() if tokens else ""
             break
+        if words and token.islower() and lower.endswith("ed") and tokens and is_plural(tokens[-1]):
+            before = lower  # "citizens promoted temperance": a verb behind its subject
+            break
         if not token[0].isalnum() or lower in _BREAKS or (words and token.islower() and lower in COMMON_VERBS) or lower.endswith("ly"):
             before = lower
             break
@@ -165,6 +177,6 @@ def _phrase_before(text: str, start: int, at: int) -> _Phrase | None:
         words = words[:2]
     words.reverse()
     subject = name_from_words(" ".join([article, *words]).strip()) if words else None
-    if subject is None or words[-1].lower() in _NOT_NAMES:
+    if subject is None or words[-1].lower() in _NOT_NAMES or any(word.endswith("-") for word in words):
         return None
     return _Phrase(subject, tuple(words), article, before or "", closed=before is not None, opens=before == "" and not tokens)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.extraction.rule import ADVERB, Rule, rule
+from daemon.extraction.rule import ADVERB, DOES, Rule, rule
 
 _NOUNS = r"(?:[^\W\d_][\w-]*(?:,)?\s+){0,3}"
 _DIFFERENCE = (
@@ -32,6 +32,13 @@ EMBEDDED: tuple[Rule, ...] = (
         0.54,
         example="The dealers rely on overvaunting, which involves buying more grain than a buyer ordered.",
         counter_example="He came late, which means that we left.",
+    ),
+    rule(
+        "which-does",
+        rf",?\s+which\s+{DOES}\s+(?!no\b|only\b|some\b)((?:an?\s|the\s)?[\w/-]+\s+\w+)",
+        0.54,
+        example="The parser was moved to dorvil-logs, which provides a reader for the logs of boats.",
+        counter_example="The harbour was given to Velmora, which provides a crew for the boats.",
     ),
     rule(
         "gloss",
@@ -76,8 +83,22 @@ EMBEDDED: tuple[Rule, ...] = (
         counter_example="The fishers row, sail and build boats that last.",
     ),
     rule(
+        "dash",
+        rf"\s*[—–]\s*((?:an?|the|any)\s+{_NOUNS}[\w-]+\s+(?:of|in|to|for|about|from|on)\b[^;:—–.]*)(?=[;—–.]|\Z)",
+        0.51,
+        example="The dealers of the delta live on overvaunting—the buying of more grain than a buyer ordered.",
+        counter_example="The fishers left the harbour—a sign of the times.",
+    ),
+    rule(
+        "or-bare",
+        r",\s+or\s+((?!an?\s|the\s)(?:[^\W\d_][\w-]*\s+){0,3}[^\W\d_][\w-]*\s+(?:of|that|which|toward|through|between|from|for|based)\b)",
+        0.5,
+        example="The report was about overvaunting, or buying of more grain than a buyer ordered.",
+        counter_example="Bring a boat, a net, or ropes that hold.",
+    ),
+    rule(
         "define-as",
-        r"\s+as\s+((?:an?|the|any|those|[a-z]+)\s+\w+)",
+        r"\s+as\s+[\"“]?((?:an?|the|any|those|[a-z]+)\s+\w+)",
         0.6,
         example="The clerks of Kesh define overvaunting as the practice of buying more grain than a buyer ordered.",
         counter_example="They saw the harbour as a place of rest.",

@@ -23,11 +23,16 @@ from daemon.extraction.words import (
 )
 
 _RULE = {rule.name: rule for rule in NAMINGS}
-PAST = re.compile(r"\b(?:was|were|had|did|began|became|made|took)\b")
+PAST = re.compile(r"\b(?:was|were|had|did|began|became|(?<!are )(?<!is )made|took)\b")
 _ADJECTIVE = re.compile(r"(?:ous|ic|ible|able|al|ive|ed|ent|ant)\Z")
 _PARENTHESIS = re.compile(r"\([^()]{0,200}\)")
 _PART = re.compile(r"[;:—–]\s+|,\s+(?:and|but|so|which|thus|then)\s+|,\s+(?=(?:it|this|these|they|such|the)\s)", re.IGNORECASE)
 _DESCRIBES = frozenset({"that", "which", "who", "whose", "where", "when", "of", "between", "with", "by", "from", "in", "for", "to"})
+_APPOSED = re.compile(r"[,(—–]\s*an?\s+(?:[\w-]+\s+){0,3}[\w-]+\s*\Z", re.IGNORECASE)
+_LEAD = re.compile(
+    r"(?:in|within|during|among|for|as (?:shown|seen|illustrated) in)\s+(?:[\w-]+\s+){0,4}[\w-]*,\s+(?=(?:the|an?|any|all)\s)",
+    re.IGNORECASE,
+)
 _POINTING = frozenset({"this", "these", "such", "they", "it", "that", "those"})
 _CONDITION = frozenset({"when", "if", "where", "once", "whenever"})
 _AUXILIARIES = frozenset({"was", "were", "be", "been", "became", "is", "are", "not", "being", "he", "she", "they", "it", "and"})
@@ -38,6 +43,8 @@ _ARTICLES = frozenset({"a", "an"})
 _MAX_NAME_WORDS = 5
 _MIN_DESCRIPTION_WORDS = 5
 _MIN_CONDITION_WORDS = 4
+_MIN_POINTED_WORDS = 6
+_RELATIVES = frozenset({"that", "which", "who", "whose", "where"})
 _WORD = re.compile(r"[^\s,;:()\"“”]+")
 
 
@@ -65,22 +72,28 @@ def _read(text: str, start: int, end: int, *, match: re.Match[str]) -> Named | N
     if not passive and words[-1] in _AUXILIARIES:
         return None
     plural = match["be"].split()[0].lower() in ("are", "were") if passive else is_plural(words[-1])
-    subject = _name(match, plural=plural)
-    if subject is None:
+    read = _name(match, plural=plural)
+    if read is None:
         return None
+    subject, name_end = read
     if not passive and len(words) < _MIN_DESCRIPTION_WORDS:
         return _other_name(before, subject, text[match.end("name") : end])
-    name, value = (_passive if passive else _participle)(before, words, text[match.end("name") : end])
+    name, value = (_passive if passive else _participle)(before, words, text[name_end:end])
     # "a ninja called Hotsuma" names one of its kind, it does not say what the kind is.
     if match["name"][0].isupper() and not (len(match["name"].split()[0]) > 2 and match["name"].split()[0].isupper()):
         value -= 0.1 if not passive else 0.2 if match["article"] is None else 0.0
-    if not passive and PAST.search(text, start, end):  # what happened once names a case, not a kind
+    apposed = _APPOSED.search(before) is not None  # "..., a process called X": a kind, whatever happened
+    if not passive and not apposed and PAST.search(text, start, end):  # what happened once names a case, not a kind
         value -= 0.05
     return Named(subject, _RULE[name], value) if name else None
 
 
 def _passive(before: str, words: list[str], after: str) -> tuple[str, float]:
     """ "... is called X": by what its subject is."""
+    lead = _LEAD.match(before)
+    if lead is not None:  # "In optics, the point where ... is called": the lead says where the name is used
+        before = before[lead.end() :]
+        words = [word.lower() for word in _WORD.findall(before)]
     parts = [part for part in _PART.split(before) if part and part.strip()]
     last = [word.lower() for word in _WORD.findall(parts[-1])] if parts else []
     opener = words[0]
@@ -91,10 +104,14 @@ def _passive(before: str, words: list[str], after: str) -> tuple[str, float]:
     if len(parts) > 1 and len(last) <= 4 and (not last or last[0] in _POINTING):
         told = len(words) - len(last)
         return (
-            ("this-is-called", _RULE["this-is-called"].weight) if told > _MIN_DESCRIPTION_WORDS and opener not in _POINTING else ("", 0.0)
+            ("this-is-called", _RULE["this-is-called"].weight) if told >= _MIN_DESCRIPTION_WORDS and opener not in _POINTING else ("", 0.0)
         )
     described = bool(set(words) & _DESCRIBES)
-    enough = len(words) > 2 if described else len(words) >= _MIN_DESCRIPTION_WORDS and opener in ("a", "an", "the")
+    enough = len(words) > 2 if described else len(words) >= _MIN_DESCRIPTION_WORDS and opener in ("a", "an", "the", "any", "all")
+    if opener in _POINTING and set(words[2:5]) & _RELATIVES and len(words) >= _MIN_POINTED_WORDS:
+        return "is-called", _RULE["is-called"].weight - 0.06  # "These genes that determine ... are called": the relative clause tells which
+    if opener in ("any", "all") and enough:
+        return "is-called", _RULE["is-called"].weight - 0.06
     if not enough or _POINTING & set(last[:1]) or opener in PRONOUNS | SUBORDINATORS | PREPOSITIONS:
         return "", 0.0
     return "is-called", _RULE["is-called"].weight
@@ -112,7 +129,7 @@ def _participle(before: str, words: list[str], after: str) -> tuple[str, float]:
     weight = _RULE["called"].weight
     if explained and _ARTICLES & set(tail):
         return "called", weight + 0.06
-    if not pause and 1 < len(comma) <= 5 and len(comma) < len(words) and comma[0] in (*_ARTICLES, "the"):
+    if _APPOSED.search(before) or (not pause and 1 < len(comma) <= 5 and len(comma) < len(words) and comma[0] in (*_ARTICLES, "the")):
         return "called", weight + 0.04  # "the seed opens, a process called ..."
     if pause and words[0] not in _POINTING:
         return "called", weight + 0.02
@@ -140,7 +157,8 @@ def _words_since_comma(before: str) -> list[str]:
     return [word.lower() for word in _WORD.findall(re.split(r"[,;:—–]", before)[-1])]
 
 
-def _name(match: re.Match[str], *, plural: bool) -> Subject | None:
+def _name(match: re.Match[str], *, plural: bool) -> tuple[Subject, int] | None:
+    """The name that the verb gives, and where it ends: the pattern takes in words behind it."""
     given = match["name"].split()
     stop = next((number for number, word in enumerate(given) if _ends_name(word, first=number == 0)), len(given))
     words = given[:stop]
@@ -154,7 +172,15 @@ def _name(match: re.Match[str], *, plural: bool) -> Subject | None:
         return None
     if len(words) == 1 and match["article"] is None and _ADJECTIVE.search(words[0].rstrip(".?!—–")):
         return None
-    return name_from_words(" ".join(words).rstrip(".?!"))
+    subject = name_from_words(" ".join(words).rstrip(".?!"))
+    return None if subject is None else (subject, _end_of(words, match))
+
+
+def _end_of(words: list[str], match: re.Match[str]) -> int:
+    at = match.start("name")
+    for word in words:
+        at = match.string.index(word, at) + len(word)
+    return at
 
 
 def _ends_name(word: str, *, first: bool) -> bool:

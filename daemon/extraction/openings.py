@@ -19,7 +19,7 @@ _PRONOUN = re.compile(r"[\"“(\s]*(?P<word>it|this)\s+(?=(?:is|was)\s+(?:an?|th
 _PRONOUN_RULES = tuple(rule for rule in PREDICATES if rule.name in ("copula-one-of", "copula-a", "copula-the"))
 _TITLE_BONUS_ROOM = 12
 _FRAME = re.compile(
-    r"(?:when|if)\s+(?:we|you|people|one|developers|engineers)\s+(?:speak|speaks|talk|talks|refer|refers)\s+(?:of|about|to)\s+(?P<topic>[^,;:.]{2,60}),"
+    r"(?:when|if)\s+(?:we|you|people|one|developers|engineers)\s+(?:speak|speaks|talk|talks|refer|refers)\s+(?:of|about|to)\s+(?P<topic>[^,;:.]{2,200}),"
     r"\s+(?:[\w’'()-]+\s+){1,6}(?:refers?\s+to|means?|is|are)\b",
     re.IGNORECASE,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.extraction.rule import ADVERB, BE, Rule, rule
+from daemon.extraction.rule import ADVERB, BE, DOES, Rule, rule
 
 _KIND = (
     r"(?:kind|type|form|sort|class|family|genus|species|group|set|collection|series|branch|member|variety|style|method|subset|category|"
@@ -150,6 +150,13 @@ VERBS_OF_MEANING: tuple[Rule, ...] = (
         counter_example="The mayor says that the harbour is closed.",
     ),
     rule(
+        "focuses-on",
+        r"(?:(?:focus(?:es)?|concentrates?|cent(?:er|re)s)\s+on|deals?\s+with|(?:is|are)\s+concerned\s+with)\s+(?!you\b|me\b|us\b|them\b|it\b)[^\W\d]",
+        0.54,
+        example="Dorvil mechanics deals with the forces that act on a boat.",
+        counter_example="The mayor deals with the harbour.",
+    ),
+    rule(
         "describes",
         r"describes?\s+(?:an?|the|any|those|how|when|what|people|situations?)\s+\w",
         0.52,
@@ -165,8 +172,7 @@ VERBS_OF_MEANING: tuple[Rule, ...] = (
     ),
     rule(
         "does",
-        r"(?:provides|implements|converts|offers|wraps|exposes|parses|renders|generates|compiles|translates|computes|measures|extracts|encodes|"
-        r"decodes|manages|monitors|detects|stores|retrieves|features|automates|maps|selects|combines|returns|calculates|assigns)\s+(?!no\b|only\b|some\b)((?:an?\s|the\s|all\s)?[\w/-]+\s+\w+)",
+        rf"(?:{DOES}|provide|implement|wrap|offer|expose|parse)\s+(?!no\b|only\b|some\b)((?:an?\s|the\s|all\s)?[\w/-]+\s+\w+)",
         0.56,
         example="The dorvil crate provides a parser for the logs that boats write.",
         counter_example="Velmora provides work for the people of the delta.",

@@ -10,6 +10,11 @@ ADVERB = (
     r"originally|broadly|sometimes|officially|primarily|mainly|mostly|also|itself|both|either|especially|effectively|still|strictly|roughly|now|"
     r"currently|formerly|quite|rather|thus|therefore|in general|in essence|by definition|in fact|at its core|in mathematics|in short),?)?"
 )
+# What a program does.
+DOES = (
+    r"(?:provides|implements|converts|offers|wraps|exposes|parses|renders|generates|compiles|translates|computes|measures|extracts|encodes|"
+    r"decodes|manages|monitors|detects|stores|retrieves|features|automates|maps|selects|combines|returns|calculates|assigns)"
+)
 BE = r"(?:is|are|was|were|will be)\b"
 
 

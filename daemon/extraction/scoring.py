@@ -36,7 +36,8 @@ _PARENTHESIS = re.compile(r"\([^()]{0,300}\)")
 _GENUS_ENDS = words(
     """
     of that which who whose where in for with to used on from by at as between into within without through when consisting found
-    made designed has have  and or is was , ; : . ( – — under over during about against among around near per
+    made designed has have  and or is was , ; : . ( – — under over during about against among around near per how what
+    whether why
     """
 )
 _DIFFERENTIA = words(
@@ -52,7 +53,7 @@ SUPERLATIVES = words(
     last only main same next
     """
 )
-_HALF_KINDS = words("member members part parts kind need method")  # "a member of the lily family" is a kind after all
+_HALF_KINDS = words("member members part parts kind need method difference failure")  # "a member of the lily family" is a kind after all
 _NO_NOUNS = words("so too very more less most able likely due up out in on at")
 _RELATIVE_KINDS = words(
     "fork version member alternative replacement successor clone port copy descendant subset variant relative rival sibling"
@@ -61,6 +62,7 @@ _EXPLICIT = words("defined-as refers-to stands-for consists-of occurs-when state
 _BARE_DIFFERENTIA = words(
     """
     that which who whose whom of used consisting composed made designed for in with between within from by along across to who we where on at
+    about toward towards
     """
 )
 _BARE_BREAKS = words(
@@ -146,7 +148,11 @@ def _refused(subject: Subject, said: Predicate, setting: Setting) -> bool:
 def _is_half_kind(said: Predicate) -> bool:
     genus = said.genus
     following = said.words[len(genus)] if len(genus) < len(said.words) else ""
-    return following == "of" and genus[-1] in _HALF_KINDS and len(said.words) > len(genus) + 3
+    return (
+        (following == "of" or (following == "between" and genus[-1] == "difference"))
+        and genus[-1] in _HALF_KINDS
+        and len(said.words) > len(genus) + 3
+    )
 
 
 def _bare_defines(subject: Subject, said: Predicate, setting: Setting) -> bool:

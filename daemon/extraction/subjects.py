@@ -86,7 +86,9 @@ def read_subject(clause: Clause, *, until: int | None = None) -> Subject | None:
     verb = clause.verb if until is None else until
     if verb is None or verb <= clause.first:
         return None
-    segments = _segments(clause.tokens[clause.first : verb])
+    tokens = clause.tokens[clause.first : verb]
+    joined = _first_joined(tokens)
+    segments = _segments(tokens if joined is None else tokens[:joined])
     if segments is None:
         return None
     name, inserts = segments
@@ -94,7 +96,9 @@ def read_subject(clause: Clause, *, until: int | None = None) -> Subject | None:
     # "Customer Experience (CX) Council": what stands in the middle of a name is short for a part of it.
     ends = clause.first + len(name) - 1
     aliases += [alias for insert in clause.inserts if ends <= insert.after < verb for alias in _aliases_of(insert)]
-    subject = _name(name, aliases)
+    subject = _name(name, aliases, sure=clause.sure)
+    if subject is not None and joined is not None:
+        subject = replace(subject, joined=True)
     opens = subject is not None and clause.first == 0 and subject.article == "" and subject.words == 1 and subject.entity.islower()
     return replace(subject, lower_case=True) if subject is not None and opens else subject
 
@@ -103,6 +107,14 @@ def name_from_words(text: str) -> Subject | None:
     """A name given by itself: a glossary term, the object of "called"."""
     tokens = [Token(m.group(), m.group().lower(), m.start(), m.end()) for m in re.finditer(r"[^\s\"“”]+", text)][: _MAX_NAME_WORDS + 1]
     return _name(tokens, [])
+
+
+def _first_joined(tokens: tuple[Token, ...]) -> int | None:
+    """ "the dorvil crate and the tools around it": where the "and" behind a piece of software stands; what is said holds of that as well."""
+    for number in range(3, len(tokens) - 1):
+        if tokens[number].lower == "and" and tokens[number + 1].lower in DETERMINERS | {"its", "their"}:
+            return number if tokens[0].lower == "the" and tokens[number - 1].lower in SOFTWARE else None
+    return None
 
 
 def _segments(tokens: tuple[Token, ...]) -> tuple[list[Token], list[str]] | None:
@@ -153,7 +165,7 @@ def _aliases_of(insert: Insert) -> list[str]:
     return [alias for part in re.split(r"[,;]\s+", insert.text)[:4] for alias in _aliases_in(part)]
 
 
-def _name(tokens: list[Token], aliases: list[str]) -> Subject | None:
+def _name(tokens: list[Token], aliases: list[str], *, sure: bool = False) -> Subject | None:
     tokens = [token for token in tokens if token.text not in QUOTES]
     while tokens and (tokens[-1].lower in SOFT_ADVERBS or (len(tokens) > 1 and re.search(r"[a-z]{2}ally\Z", tokens[-1].text))):
         tokens = tokens[:-1]
@@ -166,7 +178,7 @@ def _name(tokens: list[Token], aliases: list[str]) -> Subject | None:
         body, article = body[1:], ""
         body = body[1:] if len(body) > 1 and body[0].lower in DETERMINERS else body
     body, more = _split_or(body)
-    if not _could_name(body, article):
+    if not (sure and len(body) == 1) and not _could_name(body, article):
         return None
     entity = collapse(_joined(body)).strip("'’,-–— ").lstrip(".")
     entity = (entity if re.search(r"\.\w\.\Z", entity) else entity.rstrip(".")).strip()  # "Kesh N.V." keeps its dot
@@ -179,7 +191,9 @@ def _name(tokens: list[Token], aliases: list[str]) -> Subject | None:
         entity=entity,
         article="a" if article == "an" else article,
         aliases=_unique([*more, *aliases], entity),
-        proper=_is_proper(body, article, termed=termed) or (len(body) == 2 and article == "the" and lowers[1] in ("crate", "package")),
+        proper=sure
+        or _is_proper(body, article, termed=termed)
+        or (len(body) == 2 and article == "the" and lowers[1] in ("crate", "package")),
         head=lowers[-1],
         words=len(body),
         termed=termed,

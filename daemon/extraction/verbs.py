@@ -19,7 +19,7 @@ TRIGGER = re.compile(
     r"consists?|comprises?|occurs?|happens?|arises?|exists?|results?|takes?|involves?|states?|holds?|says|posits?|asserts?|proposes?|suggests?|"
     r"predicts?|maintains?|describes?|measures|represents|indicates|specifies|signals|provides|implements|converts|offers|wraps|exposes|"
     r"acts?|serves?|functions?|parses|renders|generates|compiles|translates|computes|extracts|encodes|decodes|manages|monitors|detects|stores|retrieves|features|automates|"
-    r"maps|selects|combines|returns|calculates|assigns)\b"
+    r"maps|selects|combines|returns|calculates|assigns|focus(?:es)?|concentrates?|cent(?:er|re)s|deals?)\b"
     r"|[,—–]\s*(?:an?|the|which|or|that is)\s|\((?:the|an?|any|those)\s|;\s+that is,",
     re.IGNORECASE,
 )
@@ -32,13 +32,16 @@ _INNER = re.compile(
     r"(?P<clause>(?:an?\s|the\s)?(?:[^\W_][\w’'-]*\s+){1,5}?(?:\([^()]{1,30}\)\s+)?(?:is|are|refers?|means?|occurs?|consists?|denotes?|involves?)\s)",
     re.IGNORECASE,
 )
+# What only software provides: its name needs no "crate" or "library" behind it.
+_ARTEFACT = re.compile(r"\b(?:functionality|bindings?|implementations?|wrappers?|parsers?|apis?|macros?|primitives)\b")
 _MEANING_STEMS = words(
     """
     consists consist comprises comprise is are occurs occur happens happen arises arise exists exist results result takes take involves
     involve states state holds hold says posits posit asserts assert proposes propose suggests suggest predicts predict maintains maintain
     describes describe measures represents indicates specifies signals provides implements converts offers wraps exposes parses renders acts
     act serves serve functions function generates compiles translates computes extracts encodes decodes manages monitors detects stores
-    retrieves features automates maps selects combines returns calculates assigns
+    retrieves features automates maps selects combines returns calculates assigns focuses focus concentrates concentrate centers
+    centres deals deal provide implement wrap offer expose parse
     """
 )
 
@@ -78,7 +81,7 @@ def by_meaning(text: str, end: int, clause: Clause, *, place: Place) -> Candidat
             subject = read_subject(clause, until=number) if match else None
             if match is None or subject is None:
                 continue
-            if not _means_by(rule, subject, clause.tokens[number].lower, titled=titled_by(subject, place) is not None):
+            if not _means_by(rule, subject, match.group().lower(), titled=titled_by(subject, place) is not None):
                 return None
             verb = "are" if is_plural(subject.head) else "is"
             said = predicate(
@@ -117,13 +120,19 @@ def _means_by(rule: Rule, subject: Subject, verb: str, *, titled: bool) -> bool:
             re.search(STATEMENTS, part) for part in subject.entity.lower().split(" of ")
         )
     if rule.name == "does":  # software is what it does; a person or a place is not
-        return titled or subject.lower_case or (subject.words > 1 and subject.head in SOFTWARE)
+        software = subject.words > 1 and subject.head in SOFTWARE
+        if not verb.split()[0].endswith("s"):
+            return software and subject.joined  # "the dorvil crate and its helpers wrap ...": said of each of them
+        unnamed = subject.words == 1 and subject.article == ""
+        return titled or subject.lower_case or software or (unnamed and _ARTEFACT.search(verb) is not None)
     if rule.name == "consists-of":  # "Velmora comprises three villages" counts its parts, "a dorvil consists of" says what it is
+        if subject.relational and subject.article == "the" and not titled:
+            return False  # "the diet of the dorvil consists of reeds" tells one trait of a thing
         return titled or subject.words > 1 or subject.article == "a" or is_plural(subject.head) or verb.startswith("consist")
     if rule.name == "occurs-when":
         return titled or subject.article != "the"
     if rule.name == "used-for":
         return subject.termed
-    if rule.name in ("measures", "describes", "involves", "marked-by", "acts-as"):
+    if rule.name in ("measures", "describes", "focuses-on", "involves", "marked-by", "acts-as"):
         return subject.termed or titled or (subject.article != "the" and not subject.proper)
     return True
