@@ -89,6 +89,7 @@ class FeedStore(StoreBase):
         `moved_to` becomes the feed's location: its server said that it has moved for good. `noticed` are events about the feed, each an
         action with its details.
         """
+        digests = taking_in.digests_of(documents)
         with self._db.writing() as session:
             feed = taking_in.polled_feed(session, feed_id)
             if feed is None:
@@ -101,7 +102,7 @@ class FeedStore(StoreBase):
                 self._note(session, "daemon", action=action, object=feed.name, **detail)
             now = self._clock()
             taking_in.record_success(session, feed, cursor=cursor, now=now, next_check_at=next_check_at, location=moved_to or feed.location)
-            return taking_in.take_in(session, documents, feed)
+            return taking_in.take_in(session, documents, feed, digests=digests)
 
     def postpone_poll(self, feed_id: int, *, next_check_at: datetime) -> None:
         """The feed was not asked, and not because of itself: nothing changes but when it is due."""

@@ -4,6 +4,7 @@ Called inside the caller's write transaction.
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -55,18 +56,24 @@ def record_success(
     session.connection().exec_driver_sql(_POLLED, facts)
 
 
-def take_in(session: Session, documents: Sequence[NewDocument], feed: PolledFeed) -> list[Document]:
+def digests_of(documents: Sequence[NewDocument]) -> list[str]:
+    """What `take_in` asks for; apart from it, because hashing needs no lock."""
+    return [text_digest(document.text) for document in documents]
+
+
+def take_in(session: Session, documents: Sequence[NewDocument], feed: PolledFeed, *, digests: Sequence[str]) -> list[Document]:
     """Writes what is new of the feed, in order, and returns it."""
     connection = session.connection()
-    digests = [(text_digest(d.text), text_digest(f"{d.title or ''}\n{d.text}")) for d in documents]
-    known: dict[str, str | None] = dict(_found(session, _KNOWN, feed, (digest for pair in digests for digest in pair)))
+    known: dict[str, str | None] = dict(_found(session, _KNOWN, feed, digests))
+    titled = _titled(documents, digests, known)
+    known |= dict(_found(session, _KNOWN, feed, titled.values()))
     newest: dict[str, int] = dict(_found(session, _NEWEST, feed, (document.external_id for document in documents)))
     # Nobody else is writing now, so the numbers that SQLite would give can be given here; a second version in one poll needs the first's.
     number = connection.exec_driver_sql("SELECT coalesce(max(id), 0) FROM document").scalar_one()
     taken: list[Document] = []
-    for document, (digest, with_title) in zip(documents, digests, strict=True):
+    for place, (document, digest) in enumerate(zip(documents, digests, strict=True)):
         if digest in known and known[digest] != document.title:
-            digest = with_title  # the same words under another title are about another thing
+            digest = titled[place]  # the same words under another title are about another thing
         if digest in known:
             continue
         known[digest] = document.title
@@ -74,8 +81,21 @@ def take_in(session: Session, documents: Sequence[NewDocument], feed: PolledFeed
         taken.append(_taken(document, number, digest, feed=feed, revises=newest.get(document.external_id)))
         newest[document.external_id] = number
     if taken:
-        connection.exec_driver_sql(_INSERT, [_columns(document) for document in taken])
+        fetches = _Written()
+        connection.exec_driver_sql(_INSERT, [_columns(document, fetches) for document in taken])
     return taken
+
+
+def _titled(documents: Sequence[NewDocument], digests: Sequence[str], known: Mapping[str, str | None]) -> dict[int, str]:
+    """The digest of title and text, by place, of every document whose text alone does not tell it from another."""
+    times = Counter(digests)
+    told: dict[int, str] = {}
+    unclear = {place for place, digest in enumerate(digests) if digest in known or times[digest] > 1}
+    while unclear:
+        told |= {place: text_digest(f"{documents[place].title or ''}\n{documents[place].text}") for place in unclear}
+        # A text can be another's title and text, word for word.
+        unclear = {place for place, digest in enumerate(digests) if place not in told and digest in set(told.values())}
+    return told
 
 
 def _found(session: Session, statement: str, feed: PolledFeed, wanted: Iterable[str]) -> list[Any]:
@@ -104,9 +124,21 @@ def _taken(document: NewDocument, number: int, digest: str, *, feed: PolledFeed,
     )
 
 
-def _columns(d: Document) -> tuple[Any, ...]:
+class _Written:
+    """How a document was fetched, as text: the same for all that one poll brought, so it is written out once."""
+
+    def __init__(self) -> None:
+        self._last: tuple[dict[str, Any], str] | None = None
+
+    def text(self, fetch: dict[str, Any]) -> str:
+        if self._last is None or self._last[0] != fetch:
+            self._last = (fetch, json.dumps(fetch))
+        return self._last[1]
+
+
+def _columns(d: Document, fetches: _Written) -> tuple[Any, ...]:
     published = None if d.published_at is None else instant(d.published_at)
     return (
-        d.id, d.feed_id, d.external_id, d.url, d.title, d.text, d.digest, published, instant(d.fetched_at), json.dumps(d.fetch), d.revises,
+        d.id, d.feed_id, d.external_id, d.url, d.title, d.text, d.digest, published, instant(d.fetched_at), fetches.text(d.fetch), d.revises,
         d.state.value, d.problem,
     )  # fmt: skip

@@ -385,3 +385,17 @@ def test_the_same_words_under_another_title_are_another_document(registry: Regis
     assert poll("utils", "case", "utils") == ["utils", "case"]
     assert poll("case", "utils", "names") == ["names"]
     assert poll("utils", "case", "names") == []
+
+
+def test_a_text_that_is_another_s_title_and_text_is_taken_in_beside_it(registry: Registry) -> None:
+    feed = add_feed(registry, "notices")
+    words = "It is unmaintained."
+    new = [
+        NewDocument(f"{n}", text, NOW, title=title) for n, (title, text) in enumerate([("a", words), ("b", words), ("c", f"b\n{words}")])
+    ]
+
+    def poll() -> list[str | None]:
+        return [d.title for d in registry.write.record_poll(feed.id, cursor={}, next_check_at=NOW, documents=new)]
+
+    assert poll() == ["a", "b", "c"]
+    assert poll() == []
