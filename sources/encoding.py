@@ -68,7 +68,8 @@ def clean_text(text: str) -> str:
 
 def clean_line(text: str, *, limit: int = 500) -> str:
     """The same for what must be one line, such as a title."""
-    line = " ".join(clean_text(text).split())
+    # What is plain ASCII without a control has nothing to compose or to drop; most titles, ids and addresses are.
+    line = " ".join((text if text.isascii() and text.isprintable() else clean_text(text)).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 

@@ -7,6 +7,7 @@ resolving a second time would let the answer change in between (DNS rebinding). 
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -127,6 +128,8 @@ def _written_address(host: str) -> Address | None:
 
 def _look_up(host: str, port: int, *, timeout_s: float) -> list[Address]:
     """Ask the system's resolver, in a thread of its own because it keeps no time limit that we could set."""
+    with contextlib.suppress(ValueError):
+        return [ip_address(host)]  # nothing to ask: written as an address in its plain form
     answer: list[list[Address] | OSError | UnicodeError] = []
 
     def ask() -> None:

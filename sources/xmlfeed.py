@@ -14,12 +14,14 @@ from typing import Any
 import feedparser
 from feedparser.encodings import convert_to_utf8
 
+from . import expat
 from .discovery import discovered_feeds, looks_like_html
 from .encoding import clean_line, decode, is_binary
 from .entry import Entry, ParsedFeed, entry_text, joined, web_url
 from .errors import NotAFeed
 from .sitemap import looks_like_sitemap
 
+expat.offer()
 _PROLOG = ((b"<?", b"?>"), (b"<!--", b"-->"))
 _IN_HEADER = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 _IN_PROLOG = re.compile(rb"\s*<\?xml[^>]{0,150}?encoding\s*=\s*[\"']([A-Za-z0-9_.:-]{1,40})[\"']")

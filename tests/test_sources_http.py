@@ -161,6 +161,14 @@ def test_a_permanent_move_is_told_and_a_temporary_one_is_not(site: Site) -> None
     assert fetch(site.serve("/half", b"", status=301, Location="/detour"), LOCAL).moved_to == site.base + "/detour"
 
 
+def test_a_cookie_lasts_from_one_redirect_to_the_next_and_no_longer(site: Site) -> None:
+    target = site.serve("/feed", RSS)
+    url = site.route("/gate", lambda handler: handler.answer(302, b"", {"Location": target, "Set-Cookie": "seen=1; Path=/"}))
+    fetch(url, LOCAL)
+    fetch(url, LOCAL)
+    assert [headers.get("cookie") for _, headers in site.requests] == [None, "seen=1", None, "seen=1"]
+
+
 def test_redirects_in_a_circle_are_noticed(site: Site) -> None:
     site.serve("/b", b"", status=302, Location="/a")
     with pytest.raises(TooManyRedirects, match="circle"):
