@@ -16,6 +16,7 @@ from sqlmodel import Session, create_engine
 
 from registry.errors import RegistryBusy, RegistryDamaged, RegistryError, RegistryNotWritten, RegistryTooNew
 from registry.migrations import MIGRATIONS, Migration
+from registry.together import Together
 
 FILE_NAME = "registry.sqlite3"
 BUSY_TIMEOUT_MS = 5000
@@ -40,6 +41,7 @@ class Database:
         event.listen(self._engine, "connect", _prepare_connection)
         event.listen(self._engine, "begin", _begin)
         self._writing = self._engine.execution_options(writing=True)
+        self.together = Together(self.writing)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

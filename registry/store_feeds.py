@@ -90,7 +90,9 @@ class FeedStore(StoreBase):
         action with its details.
         """
         digests = taking_in.digests_of(documents)
-        with self._db.writing() as session:
+        noted = list(noticed)
+
+        def write(session: Session) -> list[Document]:
             feed = taking_in.polled_feed(session, feed_id)
             if feed is None:
                 raise _no_feed(feed_id)
@@ -98,11 +100,14 @@ class FeedStore(StoreBase):
                 self._note(session, DAEMON, action="recovered", object=f"feed {feed.name}", failed=feed.error_count)
             if moved_to is not None and moved_to != feed.location:
                 self._note(session, DAEMON, action="moved", object=f"feed {feed.name}", from_location=feed.location, to_location=moved_to)
-            for action, detail in noticed:
+            for action, detail in noted:
                 self._note(session, "daemon", action=action, object=feed.name, **detail)
             now = self._clock()
             taking_in.record_success(session, feed, cursor=cursor, now=now, next_check_at=next_check_at, location=moved_to or feed.location)
             return taking_in.take_in(session, documents, feed, digests=digests)
+
+        taken: list[Document] = self._db.together.do(write)
+        return taken
 
     def postpone_poll(self, feed_id: int, *, next_check_at: datetime) -> None:
         """The feed was not asked, and not because of itself: nothing changes but when it is due."""

@@ -3,18 +3,20 @@
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlmodel import SQLModel
+from sqlalchemy import event
+from sqlmodel import Session, SQLModel
 
-from registry import Registry, RegistryBusy, RegistryDamaged, RegistryNotWritten, RegistryTooNew
+from registry import NewDocument, NotThere, Registry, RegistryBusy, RegistryDamaged, RegistryNotWritten, RegistryTooNew, audit
 from registry import db as database
 from registry.migrations import LATEST, MIGRATIONS
 from registry.models import FeedRow
-from tests.registry_parts import add_documents, add_feed
+from tests.registry_parts import NOW, add_documents, add_feed
 
 FILE = "registry.sqlite3"
 AFFINITY = {"INTEGER": "INTEGER", "BOOLEAN": "INTEGER", "FLOAT": "REAL", "TEXT": "TEXT", "JSON": "TEXT", "BLOB": "BLOB"}
@@ -197,3 +199,77 @@ def test_openers_and_writers_at_once_all_succeed(tmp_path: Path) -> None:
     assert failures == []
     with Registry.open(tmp_path / "home") as registry:
         assert [feed.documents for feed in registry.read.feeds()] == [3] * 6
+
+
+def test_writes_that_wait_together_share_a_transaction_and_not_their_failures(tmp_path: Path) -> None:
+    with Registry.open(tmp_path / "home") as registry:
+        feeds = [add_feed(registry, f"feed-{number}") for number in range(12)]
+        begun, go = threading.Event(), threading.Event()
+        outcomes: dict[int, object] = {}
+        transactions: list[object] = []
+        event.listen(registry.write._db._engine, "commit", lambda connection: transactions.append(connection))
+
+        def hold(session: Session) -> None:
+            begun.set()
+            assert go.wait(10)
+
+        def poll(number: int) -> None:
+            feed_id = feeds[number].id if number else 999  # there is no feed 999
+            new = [NewDocument("1", f"Text {number}.", NOW)]
+            noticed = [("silent", {"days": number})]
+            try:
+                outcomes[number] = registry.write.record_poll(feed_id, cursor={}, next_check_at=NOW, documents=new, noticed=noticed)
+            except NotThere as err:
+                outcomes[number] = err
+
+        threads = [threading.Thread(target=registry.write._db.together.do, args=(hold,))]
+        threads += [threading.Thread(target=poll, args=(number,)) for number in range(12)]
+        threads[0].start()
+        assert begun.wait(10)
+        for thread in threads[1:]:
+            thread.start()
+        while len(registry.write._db.together._asked) < 12:
+            time.sleep(0.001)
+        go.set()
+        for thread in threads:
+            thread.join(10)
+
+        assert len(transactions) == 2  # the one that held the others up, and one for all of them
+        assert isinstance(outcomes[0], NotThere)
+        assert sorted(d.text for d in registry.read.documents()) == sorted(f"Text {number}." for number in range(1, 12))
+        with closing(sqlite3.connect(tmp_path / "home" / FILE)) as connection:
+            assert audit.verify_file(connection).whole
+
+
+def test_when_the_disk_is_full_everybody_who_wrote_together_hears_of_it(tmp_path: Path) -> None:
+    with Registry.open(tmp_path / "home") as registry:
+        feeds = [add_feed(registry, f"feed-{number}") for number in range(3)]
+        begun, go = threading.Event(), threading.Event()
+        failed: list[int] = []
+
+        def hold(session: Session) -> None:
+            pages = session.connection().exec_driver_sql("PRAGMA page_count").scalar_one()
+            begun.set()
+            assert go.wait(10)
+            session.connection().exec_driver_sql(f"PRAGMA max_page_count = {pages + 12}")
+
+        def poll(number: int) -> None:
+            text = f"Text {number} " + ("word " * 40_000 if number == 2 else "")
+            try:
+                registry.write.record_poll(feeds[number].id, cursor={}, next_check_at=NOW, documents=[NewDocument("1", text, NOW)])
+            except RegistryNotWritten:
+                failed.append(number)
+
+        threads = [threading.Thread(target=registry.write._db.together.do, args=(hold,))]
+        threads[0].start()
+        assert begun.wait(10)
+        for number in range(3):
+            threads.append(threading.Thread(target=poll, args=(number,)))
+            threads[-1].start()
+            while len(registry.write._db.together._asked) <= number:
+                time.sleep(0.001)
+        go.set()
+        for thread in threads:
+            thread.join(10)
+        assert sorted(failed) == [0, 1, 2]
+        assert registry.read.documents() == []
