@@ -109,7 +109,7 @@ class Novelty(Section):
 
 
 class Elicit(Section):
-    samples: int = Field(20, ge=1, description="runs of text, and four times as many questions, drawn per definition")
+    samples: int = Field(16, ge=1, description="runs of text, and four times as many questions, drawn per definition")
     endpoint: str | None = Field(None, description="OpenAI-compatible URL whose model writes the transfer set; the model itself when empty")
     endpoint_model: str | None = Field(None, description="model name at the endpoint")
     endpoint_key: SecretStr | None = Field(None, description="API key of the endpoint")
@@ -144,7 +144,7 @@ class Learn(Section):
         1.0, gt=0, description="softens teacher and student; the paper uses 2, which needs about twice the steps here"
     )
     batch: int = Field(20, ge=1, description="examples a step")
-    passes: float = Field(8.0, gt=0, description="visits to each new example")
+    passes: float = Field(7.0, gt=0, description="visits to each new example")
     steps_min: int = Field(60, ge=1, description="fewest steps")
     steps_max: int = Field(2000, ge=1, description="most steps")
     replay_batch: int = Field(3, ge=0, description="rows of the base's own text beside each step's examples")

@@ -25,7 +25,7 @@ _MARKER = "\u241fhere\u241f"
 class ElicitPlan:
     """How much is drawn, per definition. Lengths in tokens."""
 
-    samples: int = 20  # runs of plain text, and as many times `turns` questions
+    samples: int = 16  # runs of plain text, and as many times `turns` questions
     plain_tokens: int = 64
     question_tokens: int = 40
     answer_tokens: int = 40

@@ -37,7 +37,7 @@ class TrainPlan:
     rehearsal_share: float = 0.4
     replay_batch: int = 3
     replay_weight: float = 1.0
-    passes: float = 8.0
+    passes: float = 7.0
     steps_min: int = 60
     steps_max: int = 2000
     warmup: float = 0.05
