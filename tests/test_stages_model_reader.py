@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -95,17 +96,23 @@ def test_only_what_the_rules_left_open_is_asked_about(site: Site) -> None:
     assert "Nothing here" not in told
 
 
+@contextmanager
+def watching(home: Path, folder: Path) -> Iterator[Registry]:
+    """A home that watches a folder with one text in it."""
+    folder.mkdir()
+    (folder / "a.txt").write_text(TEXT)
+    with Registry.open(home) as registry:
+        registry.write.add_feed(str(folder), name="notes", kind="folder", topic="news", trust="auto", interval_s=1)
+        yield registry
+
+
 @pytest.mark.parametrize(("answer", "status"), [("no json", 200), ('{"definitions": [1]}', 200), ({"definitions": []}, 500)])
 def test_an_endpoint_that_fails_leaves_the_rules_and_a_sentence(site: Site, tmp_path: Path, answer: Any, status: int) -> None:
     site.answer, site.status = answer, status
     with pytest.raises(ReaderFailed, match="did not read"):
         further(site)
-    folder = tmp_path / "notes"
-    folder.mkdir()
-    (folder / "a.txt").write_text(TEXT)
     home = tmp_path / "home"
-    with Registry.open(home) as registry:
-        registry.write.add_feed(str(folder), name="notes", kind="folder", topic="news", trust="auto", interval_s=1)
+    with watching(home, tmp_path / "notes") as registry:
         settings = load_settings(home, extract={"endpoint": site.url, "endpoint_model": "reader", "endpoint_key": "secret"})
         take_in(registry, settings, now=datetime.now(UTC))
         [definition] = registry.read.definitions()
@@ -117,12 +124,8 @@ def test_an_endpoint_that_fails_leaves_the_rules_and_a_sentence(site: Site, tmp_
 
 def test_what_the_model_finds_is_stored_beside_what_the_rules_find(site: Site, tmp_path: Path) -> None:
     site.answer = said(("tarnix", " ".join(RULES_MISS.split())))
-    folder = tmp_path / "notes"
-    folder.mkdir()
-    (folder / "a.txt").write_text(TEXT)
     home = tmp_path / "home"
-    with Registry.open(home) as registry:
-        registry.write.add_feed(str(folder), name="notes", kind="folder", topic="news", trust="auto", interval_s=1)
+    with watching(home, tmp_path / "notes") as registry:
         take_in(registry, load_settings(home, extract={"endpoint": site.url, "endpoint_model": "reader"}), now=datetime.now(UTC))
         assert {d.entity: d.score for d in registry.read.definitions()}["tarnix"] == 0.7
         assert len(registry.read.definitions()) == 2

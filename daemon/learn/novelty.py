@@ -22,10 +22,10 @@ _ENOUGH = 3  # answers, of the twelve that are asked for
 def novelty(base: Base, told: Sequence[Told], plan: ElicitPlan, *, adapter: str | None = None) -> dict[int, float]:
     """Mean KL in nats a token, by definition id. With an adapter, what it has learnt already counts as known.
 
-    Measured on answers to a few questions of the model's own: they hold the facts, where running text is mostly manner (on the embedded model
-    answers tell known from new entities, area under the curve 0.91; running text does not, 0.47; with an adapter loaded 0.84 and 0.43, because an
-    adapter answers more boldly about everything). A model without a chat form writes text. Where it says too little about the entity to go by,
-    because it hardly understands what it reads, the definition's own words are taken: they are never called known by an accident of one answer.
+    Measured on answers to a few questions of the model's own: they hold the facts, where running text is mostly manner. An adapter answers more
+    boldly about everything, so that with one loaded known and new lie closer together. A model without a chat form writes text. Where it says
+    too little about the entity to go by, because it hardly understands what it reads, the definition's own words are taken: nothing is called
+    known by an accident of one answer.
     """
     few = replace(plan, samples=6, turns=2, seed=plan.seed + 7)
     said = conversations(base, told, few) if data.has_chat(base.tokenizer) else elicit(base, told, few)
