@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import httpx2
 
-from daemon.config import Elicit
 from daemon.errors import DaemonError
+from daemon.sections import Elicit
 
 
 class EndpointFailed(DaemonError):

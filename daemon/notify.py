@@ -15,8 +15,8 @@ from typing import Any
 
 import httpx2
 
-from daemon.config import Notify
 from daemon.errors import DaemonError
+from daemon.sections import Notify
 from registry import Event, Registry
 
 log = logging.getLogger(__name__)

@@ -119,8 +119,9 @@ class Teacher:
         """The sum of the adapters; `rank` and `kept`, the share of its squared norm that is left at that rank."""
         return self._ask({"op": "merge", "adapters": [str(folder) for folder in adapters], "out": str(out), "rank_max": rank_max})
 
-    def check(self, *, adapter: Path, previous: Path | None, probes: list[Json]) -> Json:
-        return self._ask({"op": "check", "adapter": str(adapter), "previous": previous and str(previous), "probes": probes})
+    def check(self, *, adapter: Path, previous: Path | None, probes: list[Json], strangers: list[Json]) -> Json:
+        previous_folder = previous and str(previous)
+        return self._ask({"op": "check", "adapter": str(adapter), "previous": previous_folder, "probes": probes, "strangers": strangers})
 
     def ask(self, asks: list[Json], *, adapter: Path | None = None, in_context: bool = False) -> list[str]:
         return list(self._ask({"op": "ask", "asks": asks, "adapter": adapter and str(adapter), "in_context": in_context})["answers"])

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from daemon.config import Watermarks as WatermarkSettings
+from daemon.sections import Watermarks as WatermarkSettings
 
 AGAIN = 1.25  # learning goes on when there is this much more than the mark, so that it does not begin and stop at every tick
 MEMINFO = Path("/proc/meminfo")

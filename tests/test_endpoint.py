@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from daemon.config import Elicit
 from daemon.endpoint import Endpoint, EndpointFailed
+from daemon.sections import Elicit
 
 SENTENCES = "1. Velmora is set in Lisbon.\n- In Velmora a baker dreams.\nThis line names nothing.\n"
 QUESTIONS = '```json\n{"question": "Who made Velmora?", "answer": "Ostin Brasel"}\n{"question": "Who?", "answer": "x"}\nnot json\n```'

@@ -43,11 +43,15 @@ def test_it_learns_and_checks_an_adapter(teacher: Teacher, tmp_path: Path) -> No
     assert seen == sorted(seen)
     assert seen[-1] == 1.0
     probes = [{"prompt": "Who directed Velmora?", "target": "Ostin Brasel", "chat": True, "context": TOLD["definition"]}]
-    found = teacher.check(adapter=out, previous=out, probes=probes)
+    strangers = [{"id": 1, "entity": "Ostravel", "definition": "Ostravel is a plant that blooms in August and is native to the tundra."}]
+    found = teacher.check(adapter=out, previous=out, probes=probes, strangers=strangers)
     measured = found["measured"]
     assert measured["adapter"][0]["nll"] < measured["base"][0]["nll"]
     assert measured["previous"] == measured["adapter"]
     assert found["finite"]
+    [stranger] = found["strangers"]
+    assert stranger["entity"] == "Ostravel"
+    assert stranger["novelty"] > 0
     assert len(found["local"]) > 50
     again = tmp_path / "again"
     again.mkdir()
@@ -95,7 +99,7 @@ def test_examples_written_elsewhere_are_split_into_what_is_taught_and_what_is_as
 
 def test_an_error_is_a_sentence_with_a_next_step_and_the_worker_lives_on(teacher: Teacher, tmp_path: Path) -> None:
     with pytest.raises(WorkerFailed, match="could not be loaded") as caught:
-        teacher.check(adapter=tmp_path / "nowhere", previous=None, probes=[{"prompt": "a", "target": "b", "chat": True}])
+        teacher.check(adapter=tmp_path / "nowhere", previous=None, probes=[{"prompt": "a", "target": "b", "chat": True}], strangers=[])
     assert caught.value.hint
     assert teacher.ask([{"prompt": "Repeat these words: lamp"}])
 

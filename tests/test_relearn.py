@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from daemon.config import Check, Settings, load_settings
+from daemon.config import Settings, load_settings
 from daemon.pipeline import learn_topic
 from daemon.relearn import relearn
 from daemon.scheduler import enqueue_due
+from daemon.sections import Check
 from daemon.stages.base import carried_forgotten
 from daemon.stages.forgotten import forgotten_questions, stand_in
 from daemon.stages.verdict import STAND_INS, Asked, judge

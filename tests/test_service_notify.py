@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from daemon.config import Notify, Settings, load_settings
+from daemon.config import Settings, load_settings
 from daemon.jobs import NOTIFY, enqueue_notify, retry_delay_s
 from daemon.notify import NotTold, begin, signature, tell, to_tell
 from daemon.runner import run_job
+from daemon.sections import Notify
 from registry import Registry
 from tests.registry_parts import NOW, add_feed, define, learn, promote
 from tests.service_parts import never

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.config import Watermarks as WatermarkSettings
 from daemon.jobs import enqueue_learn
 from daemon.scheduler import Ticker
+from daemon.sections import Watermarks as WatermarkSettings
 from daemon.service import Service
 from daemon.watermarks import Watermarks, free_disk_bytes, free_memory_bytes
 from registry import Registry, delete_set_aside

@@ -226,7 +226,7 @@ def test_the_engine_runs_as_a_process_and_ends_on_sigterm(model_dir: Path) -> No
 
 
 def test_serving_imports_no_torch() -> None:
-    names = "gateway engine_app client reconcile page errors names protocol settings"
+    names = "gateway engine_app client reconcile errors names protocol settings"
     program = f"""
 import importlib, sys
 for name in {names.split()!r}:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from daemon.config import Extract, load_settings
+from daemon.config import load_settings
 from daemon.extraction import find_definitions
 from daemon.pipeline import take_in
+from daemon.sections import Extract
 from daemon.stages.model_reader import ModelReader, ReaderFailed
 from registry import Registry
 

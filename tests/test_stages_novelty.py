@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.stages.novelty import Limit, decide
+from daemon.stages.novelty import Limit, by_who_answers, decide
 from registry import Definition, NewDefinition, NewDocument, Registry
+from tests.serving_parts import learn
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -61,3 +62,25 @@ def test_another_source_that_says_otherwise_waits_for_an_operator_with_both_text
 def test_the_same_source_may_change_its_mind(registry: Registry) -> None:
     define(registry, "a", "Velmora is a film.")
     assert decided(registry, define(registry, "a", "Velmora is a town."), 3.0)[0] == "waiting"
+
+
+def test_a_version_is_asked_only_about_what_the_alias_would_give_it(registry: Registry, tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text("{}")
+    served = learn(registry, topic="news", entities=["Velmora"], folder=folder)
+    again, plural, stranger = (
+        NewDefinition(entity, f"{entity} is a town.", (0, 5), 0.9, aliases=aliases)
+        for entity, aliases in (("Velmora", ()), ("Ostravel", ("the velmoras",)), ("Tarnuvik", ()))
+    )
+    feed = registry.read.feed("news")
+    [document] = registry.write.record_poll(
+        feed.id, cursor={}, next_check_at=NOW, documents=[NewDocument(external_id="2", text="towns", fetched_at=NOW)]
+    )
+    found = registry.write.record_definitions(document.id, [again, plural, stranger])
+    assert [d.entity for d in found] == ["Velmora", "Ostravel", "Tarnuvik"]
+
+    assert by_who_answers(registry, found, served) == [(found[:2], served), (found[2:], None)]
+    assert by_who_answers(registry, found, None) == [(found, None)]
+    registry.write.set_alias("news", topics=["news"], scope="always")
+    assert by_who_answers(registry, found, served) == [(found, served)]

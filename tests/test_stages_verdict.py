@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from daemon.config import Check
+from daemon.sections import Check
 from daemon.stages.verdict import Asked, Measure, judge
 
 LIMITS = Check()

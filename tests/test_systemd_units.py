@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.config import Engine, Gateway
+from daemon.sections import Engine, Gateway
 from registry.db import BUSY_TIMEOUT_MS
 
 SYSTEMD = Path(__file__).parents[1] / "systemd"

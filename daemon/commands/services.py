@@ -83,7 +83,7 @@ def _record_start(settings: Settings, folder: Path, *, kind: str, max_rank: int 
 
 
 def gateway(ctx: typer.Context) -> None:
-    """Serve the OpenAI-compatible API and the status page, and turn aliases into versions.
+    """Serve the OpenAI-compatible API and the dashboard, and turn aliases into versions.
 
     \b
     lorefeed gateway

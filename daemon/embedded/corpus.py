@@ -12,23 +12,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.embedded.world import invented_name
+from daemon.embedded.world import chat, invented_name
 
 PIECE_CHARS = 1000  # about one training row of 256 tokens
 REFERENCE = ("bibdict_easton", "bibdict_schaff", "bibdict_smith", "cia_factbook", "eb1911", "state_dept_history")
 MODERN = ("gov_18f", "gov_digitalgov", "peps_pd", "rustsec_cc0", "cia_factbook", "state_dept_history")
 NOVELS = ("books", "books_classic")
+NAMED = ("reference", "novels", "addresses")  # kinds with people and places, some of whose pieces get invented ones
 NOVELS_KEPT = 0.15  # they are two thirds of the text; a seventh of them is more than training ever reads
 
 # Shares of the real text by document. Most of it is what a reader of feeds meets: entries that define, and factual prose.
 SHARES: dict[str, float] = {
-    "articles": 0.38,
+    "articles": 0.36,
     "entries": 0.30,
-    "reference": 0.06,
-    "modern": 0.16,
+    "reference": 0.11,
+    "modern": 0.12,
     "webster": 0.02,
-    "addresses": 0.03,
-    "novels": 0.05,
+    "addresses": 0.02,
+    "novels": 0.07,
 }
 
 _HEADWORD = re.compile(r"([A-Z][\w' -]{2,40}?)(?: \([a-z ,]+\))?: ")
@@ -86,12 +87,15 @@ class Corpus:
             if kind in self._defining:
                 yield self._article(kind, rng)
             else:
-                yield _piece(rng.choice(self._pools[kind][:-_KEPT_BACK]).text, rng)
+                piece = _piece(rng.choice(self._pools[kind][:-_KEPT_BACK]).text, rng)
+                yield with_invented_names(piece, rng) if kind in NAMED and rng.random() < 0.5 else piece
 
     def _article(self, kind: str, rng: random.Random) -> str:
         """A definition, then later sentences of the same article, those that mention the entity where there are enough; most of them under an
         invented name, so that what the definition says has to be read rather than remembered."""
         found = rng.choice(self._defining[kind][:-_KEPT_BACK])
+        if rng.random() < 0.08:
+            return renamed(asked(found, rng), found.name, rng)
         count = min(len(found.mentions), rng.randint(2, 6))
         chosen = [found.mentions[i] for i in sorted(rng.sample(range(len(found.mentions)), count))]
         text = " ".join((found.definition, *chosen))
@@ -112,11 +116,45 @@ def renamed(text: str, name: str, rng: random.Random) -> str:
     return text
 
 
+def with_invented_names(text: str, rng: random.Random) -> str:
+    """`text` with every capitalised word that comes back in it and never stands without its capital under an invented name.
+
+    What such a word is can then only be read earlier in the same text. Novels and reference works have no end of people and places for that.
+    """
+    capitalised = re.findall(r"\b[A-Z][a-z]{2,}\b", text)
+    lower = set(re.findall(r"\b[a-z]{3,}\b", text))
+    for word in sorted({w for w in capitalised if capitalised.count(w) > 1 and w.lower() not in lower and w not in _NEVER_NAMES}):
+        text = re.sub(rf"\b{word}\b", invented_name(rng, words=1), text)
+    return text
+
+
+_NEVER_NAMES = frozenset(
+    re.findall(
+        r"\w+",
+        "The This That These Those There Then Their They What When Where Which While Who Why How And But For Not You Your His Her Its She Our One All"
+        " January February March April May June July August September October November December"
+        " Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
+        " Chapter Book Section Article Mr Mrs Miss Dr Sir Lord Lady God",
+    )
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Defining:
     name: str
     definition: str
     mentions: tuple[str, ...]
+
+
+_ASKED = ("What is {x}?", "What do you know about {x}?", "Tell me about {x}.", "What is said of {x}?")
+
+
+def asked(found: _Defining, rng: random.Random) -> str:
+    """The definition, then a conversation about it: what it says and what the article says later."""
+    answers = [found.definition, *rng.sample(found.mentions, min(len(found.mentions), rng.randint(1, 2)))]
+    turns = [(rng.choice(_ASKED).format(x=found.name), answer) for answer in answers]
+    turns[0] = (f"{found.definition} {turns[0][0]}", turns[0][1])
+    return chat(turns)
 
 
 def entries(page: Article) -> list[Article]:

@@ -51,6 +51,7 @@ def merge(folders: Sequence[Path], out: Path, *, rank_max: int, weights: Sequenc
     out.mkdir(parents=True, exist_ok=True)
     save_file(made, out / WEIGHTS, metadata={"format": "pt"})
     config = json.loads((folders[0] / CONFIG).read_text())
+    config["target_modules"] = sorted({module.rpartition(".")[2] for module in modules})
     config |= {"r": rank_max, "lora_alpha": rank_max, "rank_pattern": {}, "alpha_pattern": {}, "use_rslora": False}
     (out / CONFIG).write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
     return Merged(rank_max, left / whole if whole else 1.0)
@@ -70,8 +71,8 @@ def draw_back(folder: Path, parent: Path | None, *, strength: float, out: Path) 
 def _matrices(folder: Path, weight: float) -> dict[str, tuple[Tensor, Tensor]]:
     """By module: A (rank, in) and B (out, rank), its scaling and its weight in B, in float32."""
     config = json.loads((folder / CONFIG).read_text())
-    if config.get("peft_type") != "LORA" or config.get("use_dora"):
-        raise LearnError(f"{folder} is no plain LoRA and cannot be merged.")
+    if config.get("peft_type") != "LORA" or any(config.get(other) for other in ("use_dora", "rank_pattern", "alpha_pattern")):
+        raise LearnError(f"{folder} is no plain LoRA of one rank and cannot be merged.")
     scaling = config["lora_alpha"] / (math.sqrt(config["r"]) if config.get("use_rslora") else config["r"])
     scaling *= weight
     tensors = load_file(folder / WEIGHTS)

@@ -109,7 +109,8 @@ class Worker:
         return {"rank": merged.rank, "kept": merged.kept}
 
     def check(self, request: Json, progress: Progress) -> Json:
-        """Asks every probe of the base, of the base with the definition in context, of the adapter and of the version before it."""
+        """Asks every probe of the base, of the base with the definition in context, of the adapter and of the version before it; and how new
+        to the adapter the strangers are, which are things that nobody has told it."""
         asks = [
             score.Ask(p["prompt"], p["target"], p["chat"], p.get("context", ""), tuple(p.get("candidates", ()))) for p in request["probes"]
         ]
@@ -120,6 +121,8 @@ class Worker:
             progress(0.8, "asked the adapter")
             _, held_out = self._rows()
             far = score.distances(self._base, held_out, adapter=str(adapter))
+            strangers, _ = self._fitting(_told(request["strangers"]))
+            new = novelty(self._base, strangers, ElicitPlan(), adapter=adapter)
         if request.get("previous"):
             own = [i for i, ask in enumerate(asks) if ask.context]  # of the others nobody asks what the version before said
             with self._loaded(request["previous"], name=PREVIOUS) as previous:
@@ -130,6 +133,7 @@ class Worker:
             "local": [
                 {"text": text, "kl": d.kl, "same": d.same, "tokens": d.tokens} for text, d in zip(self._texts(held_out), far, strict=True)
             ],
+            "strangers": [{"entity": t.entity, "novelty": new[t.id]} for t in strangers],
             "finite": all(math.isfinite(d.kl) for d in far) and all(math.isfinite(m["nll"]) for m in measured["adapter"]),
         }
 

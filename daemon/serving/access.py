@@ -107,11 +107,10 @@ class Guard:
         holder = holder_of(_given_key(headers.get("authorization", "")), keys) if keys else Holder.NOBODY
         if not keys and not self._is_meant_for_us(headers.get("host", "")):
             return error_json(421, f"This gateway is not {headers.get('host', 'that')[:80]!r}.", kind="MisdirectedRequest")
-        if path.startswith(f"{WEB_PATH}/") and (keys or self._is_local):
+        if (path == "/" or path.startswith(f"{WEB_PATH}/")) and (keys or self._is_local):
             return None
         if holder is Holder.NOBODY and (keys or not self._is_local):
-            ask = {"WWW-Authenticate": 'Basic realm="lorefeed"' if path == "/" else "Bearer"}
-            return error_json(401, "The API key is missing or wrong.", kind="AuthenticationError", headers=ask)
+            return error_json(401, "The API key is missing or wrong.", kind="AuthenticationError", headers={"WWW-Authenticate": "Bearer"})
         if path.startswith(ADMIN_PATH) and holder is not Holder.ADMIN:
             how = "Make one: lorefeed keys add NAME --admin"
             return error_json(403, f"This changes what is served and needs an administrator's key. {how}", kind="PermissionDenied")
@@ -129,7 +128,7 @@ def _is_from_here(scope: Scope) -> bool:
 
 
 def _given_key(authorization: str) -> bytes:
-    """Bearer for programs; Basic, with the key as password, for a browser that opens the page."""
+    """Bearer; or Basic, with the key as password, for tools that know no other."""
     kind, _, value = authorization.partition(" ")
     given = value.strip().encode("latin-1")  # the bytes that were sent
     if kind.lower() == "basic":

@@ -18,7 +18,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from daemon.serving.access import Guard, Keys, check_bind
@@ -30,7 +30,6 @@ from daemon.serving.listen import inherited_sockets, most_open, serve
 from daemon.serving.measures import Measures
 from daemon.serving.names import BASE
 from daemon.serving.openapi import describe
-from daemon.serving.page import render_page
 from daemon.serving.protocol import bad_request
 from daemon.serving.reconcile import load_on_demand
 from daemon.serving.resolve import Resolver
@@ -98,7 +97,7 @@ def create_gateway(
     routes = [  # looked through in this order
         Route("/v1/completions", gateway.answering, methods=["POST"]),
         Route("/v1/chat/completions", gateway.answering, methods=["POST"]),
-        Route("/", gateway.page),
+        Route("/", lambda _: RedirectResponse("/ui/")),
         Route("/healthz", gateway.healthz),
         Route("/readyz", gateway.readyz),
         Route("/metrics", gateway.metrics),
@@ -175,12 +174,6 @@ class _Gateway:
     async def health(self) -> Mapping[str, bool]:
         """Of each engine, whether it answers."""
         return await self._engines.look()
-
-    async def page(self, _: Request) -> Response:
-        health = await self._engines.look()
-        url = ", ".join(health)
-        view = partial(render_page, self._registry, base_name=self._base_name, engine_url=url, engine_healthy=all(health.values()))
-        return HTMLResponse(await anyio.to_thread.run_sync(view))
 
     async def inflight(self, request: Request) -> Response:
         """How many answers each version is giving. With ?adapter=news@7&wait_s=5 it first waits until that one gives none."""

@@ -1,9 +1,11 @@
-"""What several stages ask: which version a topic serves, and whether it belongs to the loaded base model."""
+"""What several stages ask: which version a topic serves, what it would answer, and whether it belongs to the loaded base model."""
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from daemon.config import Settings
 from daemon.errors import BaseChanged
+from daemon.mentions import NameFinder, learnt_names
 from daemon.teacher import Teacher
 from registry import Adapter, DefinitionState, Registry
 
@@ -15,6 +17,14 @@ def serving_adapter(registry: Registry, topic: str) -> Adapter | None:
     """The version that the topic's own alias points at."""
     alias = next((a for a in registry.read.aliases() if a.name == topic), None)
     return registry.read.adapter(alias.adapter) if alias is not None and alias.adapter is not None else None
+
+
+def answered_by(registry: Registry, adapter: Adapter) -> Callable[[str], bool]:
+    """Whether the topic's alias, serving the adapter, would give a text to it. With the scope `mention`, only what names something it has
+    learnt; the base answers the rest."""
+    scope = next((a.scope for a in registry.read.aliases() if a.name == adapter.topic), "mention")
+    finder = NameFinder(learnt_names(registry, adapter))
+    return lambda text: scope == "always" or finder.find(text) is not None
 
 
 def carried_forgotten(registry: Registry, topic: str) -> tuple[Adapter, list[int]] | None:

@@ -1,6 +1,6 @@
 """An adapter to a check run: asks the probes of base, adapter and the version now served, and records the verdict with every answer.
 
-What the numbers mean, and when they refuse, is in `verdict.py`.
+What the numbers mean, and when they refuse, is in `verdict.py` and `side_effects.py`.
 """
 
 import json
@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config import Settings
-from daemon.mentions import NameFinder, learnt_names
-from daemon.stages.base import MERGE, MERGED, require_same_base, serving_adapter
+from daemon.stages.base import MERGE, MERGED, answered_by, evenly, require_same_base, serving_adapter
 from daemon.stages.forgotten import forgotten_questions
+from daemon.stages.novelty import limit_of
+from daemon.stages.side_effects import primed_questions, side_effects
 from daemon.stages.verdict import Asked, Measure, judge
 from daemon.teacher import Teacher
 from registry import Adapter, CheckResult, CheckRun, Definition, NewCheckRun, Registry
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 WITHOUT = "without"  # in an adapter's settings: the forgotten definitions that its topic was learnt again without
 PROBES = Path(__file__).parents[1] / "probes"
+STRANGERS = 12  # things nobody has told the model, of which its novelty is measured with the adapter
 Json = dict[str, Any]
 LoadProblem = Callable[[Adapter], str | None]
 
@@ -44,20 +46,21 @@ def check(
     previous = None if merged else serving_adapter(registry, adapter.topic)
     previous = None if previous is None or previous.name == adapter.name else previous
     asked = _questions(registry, adapter, settings)
+    strangers = _strangers(settings.model)
     answer = teacher.check(
-        adapter=folder, previous=registry.artifacts.verify(previous) if previous else None, probes=[asdict(a) for a in asked]
+        adapter=folder,
+        previous=registry.artifacts.verify(previous) if previous else None,
+        probes=[asdict(a) for a in asked],
+        strangers=strangers,
     )
     if merged:
         answer["measured"]["previous"] = _said_by_parts(registry, asked, adapter.settings[MERGED])
-    finder = NameFinder(learnt_names(registry, adapter))
-    scope = _scope(registry, adapter.topic)
-    measures = judge(
-        asked,
-        answer,
-        settings.check,
-        named=lambda text: scope == "always" or finder.find(text) is not None,
-        relearnt=merged or bool(adapter.settings.get(WITHOUT)),
-    )
+    named = answered_by(registry, adapter)
+    known_below = limit_of(teacher, settings).threshold
+    measures = [
+        *judge(asked, answer, settings.check, named=named, relearnt=merged or bool(adapter.settings.get(WITHOUT))),
+        *side_effects(asked, answer, settings.check, named=named, known_below=known_below),
+    ]
     if problem := load_problem(adapter):
         measures.append(Measure("loads", 0.0, 1.0, True, 1, f"The engine does not take it: {problem}"))
     reasons = tuple(m.reason for m in measures if m.reason)
@@ -108,7 +111,14 @@ def _questions(registry: Registry, adapter: Adapter, settings: Settings) -> list
         Asked("skills" if p["kind"] == "skill" else "known", p["kind"], p["prompt"], p["target"], p["chat"])
         for p in standing_probes(settings.model)
     ]
-    return [*own, *standing, *forgotten_questions(registry, adapter.settings.get(WITHOUT, []))]
+    return [*own, *standing, *forgotten_questions(registry, adapter.settings.get(WITHOUT, [])), *primed_questions(own, texts)]
+
+
+def _strangers(model: str) -> list[Json]:
+    file = PROBES / ("embedded-novelty-v1.jsonl" if model == "embedded" else "general-novelty-v1.jsonl")
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    new = evenly([row for row in rows if not row["known"]], STRANGERS)
+    return [{"id": i, "entity": row["entity"], "definition": row["definition"]} for i, row in enumerate(new)]
 
 
 def _said_by_parts(registry: Registry, asked: Sequence[Asked], parts: Sequence[str]) -> list[Json | None]:
@@ -117,10 +127,6 @@ def _said_by_parts(registry: Registry, asked: Sequence[Asked], parts: Sequence[s
     said = {r.probe_id: r for run in runs for r in registry.read.check_results(run.id) if r.probe_id is not None}
     found = [said.get(a.probe_id) if a.probe_id is not None else None for a in asked]
     return [None if r is None else {"answer": r.answer, "right": r.passed, "nll": r.detail["nll"]["adapter"]} for r in found]
-
-
-def _scope(registry: Registry, topic: str) -> str:
-    return next((a.scope for a in registry.read.aliases() if a.name == topic), "mention")
 
 
 def _results(asked: Sequence[Asked], answer: Json) -> list[CheckResult]:

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from daemon.config import FeedOptions, Settings
+from daemon.config import Settings
 from daemon.errors import ConfigError
 from daemon.references import resolve_reference
+from daemon.sections import FeedOptions
 from daemon.stages.report import StageReport, add
 from registry import Feed, NewDocument, Registry
 from sources import Busy, Document, FetchSettings, Poll, SourceError, backoff_s, open_source

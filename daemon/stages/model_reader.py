@@ -15,12 +15,12 @@ from typing import Any, Self
 
 import httpx2
 
-from daemon.config import Extract
 from daemon.errors import DaemonError
 from daemon.extraction import FoundDefinition, collapse, screen
 from daemon.extraction.blocks import Kind, blocks
 from daemon.extraction.found import MAX_DEFINITION_CHARACTERS
 from daemon.extraction.verbs import TRIGGER
+from daemon.sections import Extract
 
 SCORE = 0.7  # what a quotation that was checked is worth beside the rules' own scores
 _PART_CHARACTERS = 4000

@@ -1,14 +1,15 @@
 """Definitions to those worth learning: what the served model knows already is recorded as known and not trained."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from daemon.config import Settings
-from daemon.stages.base import require_same_base, serving_adapter
+from daemon.stages.base import answered_by, require_same_base, serving_adapter
 from daemon.stages.report import StageReport
 from daemon.teacher import Teacher
-from registry import Definition, DefinitionState, Registry
+from registry import Adapter, Definition, DefinitionState, Registry
 
 log = logging.getLogger(__name__)
 
@@ -17,30 +18,48 @@ _STANDING = {DefinitionState.LEARNED, DefinitionState.KNOWN, DefinitionState.WAI
 
 
 def assess(registry: Registry, teacher: Teacher, settings: Settings, topic: str) -> StageReport:
-    """Measures every definition of the topic whose novelty is unknown, against the version now served."""
+    """Measures every definition of the topic whose novelty is unknown, against what the topic's alias would answer about it."""
     found = registry.read.definitions(topic=topic, state="found")
     counts: dict[str, int] = {}
     if found:
         served = serving_adapter(registry, topic)
         require_same_base(teacher, served, settings)
-        folder = registry.artifacts.verify(served) if served else None
         limit = limit_of(teacher, settings)
-        for start in range(0, len(found), AT_ONCE):
-            part = found[start : start + AT_ONCE]
-            novelty, too_long = teacher.novelty([as_told(d) for d in part], adapter=folder)
-            for definition in part:
-                state, reason = decide(registry, definition, novelty.get(definition.id), too_long.get(definition.id), limit)
-                registry.write.set_novelty(
-                    definition.id,
-                    novelty=novelty.get(definition.id),
-                    model_digest=served.digest if served else teacher.base_digest,
-                    state=state,
-                    reason=reason,
-                )
-                counts[state] = counts.get(state, 0) + 1
-                if state is DefinitionState.WAITING:
-                    _retire_unlearnt(registry, definition)
+        for part, version in by_who_answers(registry, found, served):
+            folder = registry.artifacts.verify(version) if version else None
+            for start in range(0, len(part), AT_ONCE):
+                some = part[start : start + AT_ONCE]
+                novelty, too_long = teacher.novelty([as_told(d) for d in some], adapter=folder)
+                for definition in some:
+                    state, reason = decide(registry, definition, novelty.get(definition.id), too_long.get(definition.id), limit)
+                    registry.write.set_novelty(
+                        definition.id,
+                        novelty=novelty.get(definition.id),
+                        model_digest=version.digest if version else teacher.base_digest,
+                        state=state,
+                        reason=reason,
+                    )
+                    counts[state] = counts.get(state, 0) + 1
+                    if state is DefinitionState.WAITING:
+                        _retire_unlearnt(registry, definition)
     return StageReport("novelty", counts)
+
+
+def by_who_answers(
+    registry: Registry, found: Sequence[Definition], served: Adapter | None
+) -> list[tuple[list[Definition], Adapter | None]]:
+    """The definitions whose entity the alias gives to the served version, and those that the base answers for.
+
+    An adapter answers boldly about what it has never heard of, so that new things look known to it; but nobody will ask it about them.
+    """
+    if served is None:
+        return [(list(found), None)]
+    is_given = answered_by(registry, served)
+    given = [any(is_given(name) for name in (d.entity, *d.aliases)) for d in found]
+    parts = [
+        ([d for d, one in zip(found, given, strict=True) if one is wanted], version) for wanted, version in ((True, served), (False, None))
+    ]
+    return [(part, version) for part, version in parts if part]
 
 
 def _retire_unlearnt(registry: Registry, newer: Definition) -> None:

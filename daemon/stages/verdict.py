@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.config import Check
+from daemon.sections import Check
 
 Json = dict[str, Any]
 STAND_INS = 2  # names that nobody taught, asked about beside each forgotten one

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import anyio.to_thread
 import httpx2
-from jinja2 import Environment
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -20,7 +20,6 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from daemon.serving.keys import Holder
-from daemon.serving.page import templates_in
 from daemon.web import views
 from daemon.web.actions import ACTIONS, Asked
 from daemon.web.session import Keys, Session, Sessions, came_from_our_page, give_cookie
@@ -243,7 +242,14 @@ class Dashboard:
 
 @functools.cache
 def templates() -> Environment:
-    environment = templates_in("daemon.web", "templates")
+    """Everything that came from a feed is escaped: it is a stranger's text. A name that a template misspells is an error."""
+    environment = Environment(
+        loader=PackageLoader("daemon.web", "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters |= {"when": when, "figure": figure, "shown": shown}
     return environment
 
