@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,8 @@ from daemon.output import note, say, show_json, show_table
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+    from daemon.machine import Choice
 
 _HEAD = """\
 # Lorefeed's settings. A line that begins with "# key =" shows a default: take away the "# " and change it.
@@ -70,25 +73,37 @@ def init(
     model: Annotated[
         str | None, typer.Option(metavar="M", help="'embedded', a folder, or the id of a Hugging Face causal language model.")
     ] = None,
+    vllm_python: Annotated[
+        Path | None, typer.Option(metavar="PYTHON", help="The Python that has vLLM, where it is not found by itself.", exists=True)
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write the file anew; the old one is kept beside it.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a home: the directory, a commented lorefeed.toml, an empty registry. Run again, it changes nothing.
+    """Make a home: the directory, a commented lorefeed.toml that fits this machine, an empty registry. Run again, it changes nothing.
+
+    On a terminal it asks for the model where none is given.
 
     \b
     lorefeed init
-    lorefeed init --home ./demo-home
+    lorefeed init --home ./demo-home --model embedded
     lorefeed init --model Qwen/Qwen3-4B-Instruct-2507
     """
     from daemon.config import CONFIG_FILE
+    from daemon.machine import choose, look
 
     place = place_of(ctx)
     file = place.home / CONFIG_FILE
-    wanted = None if model is None else _model_name(model)
-    _make_home(place.home)
     written = not file.exists() or force
+    if written and model is None and not as_json and sys.stdin.isatty() and sys.stdout.isatty():
+        model = typer.prompt("Model ('embedded', a folder, or the id of a Hugging Face model)", default="embedded")
+    wanted = None if model is None else _model_name(model)
+    machine = look(vllm_python=vllm_python)
+    if vllm_python is not None and machine.vllm is None:
+        raise ConfigError(f"{vllm_python} has no vLLM.", hint="Install it there (make vllm), or leave --vllm-python out")
+    chosen = choose(machine, wanted or "embedded") if written else []
+    _make_home(place.home)
     if written:
-        _write(file, wanted or "embedded")
+        _write(file, default_file(wanted or "embedded", chosen))
     elif wanted is not None and wanted != place.settings().model:
         raise ConfigError(
             f"{file} exists, with model = {place.settings().model!r}",
@@ -97,13 +112,20 @@ def init(
     settings = place.settings()
     place.registry(create=True).close()
     if as_json:
-        show_json({"home": place.home, "config": file, "written": written, "model": settings.model})
+        told = {"home": place.home, "config": file, "written": written, "model": settings.model}
+        show_json(told | {"machine": asdict(machine), "chosen": [asdict(choice) for choice in chosen]})
         return
     say(f"{'Wrote' if written else 'Kept'} {file}")
     say(f"home    {place.home}")
+    say(f"machine {machine}")
     say(f"model   {settings.model}")
     say(f"engine  {settings.engine.kind} at {settings.engine.address}")
     say(f"gateway http://{settings.gateway.host}:{settings.gateway.port}")
+    if chosen:
+        say("")
+        say("Chosen for this machine and model, each with its reason in the file:")
+        for choice in chosen:
+            say(f"  {choice.key} = {_toml(choice.value)}")
     say("")
     say("Next:")
     say("  lorefeed feeds add LOCATION --topic news   watch a feed or a folder")
@@ -128,13 +150,14 @@ def walk(model: BaseModel, *, under: str = "") -> Iterator[Setting]:
             yield Setting(under + name, values[name], default, field.description or "")
 
 
-def default_file(model: str) -> str:
+def default_file(model: str, chosen: Sequence[Choice] = ()) -> str:
     """The text of a first lorefeed.toml, made from the settings themselves so that the two cannot part."""
     from daemon.config import Settings
 
     sections: dict[str, list[Setting]] = {}
     for setting in walk(Settings.model_construct(home=Path(), model=model)):
         sections.setdefault(setting.key.rpartition(".")[0], []).append(setting)
+    reasons = {choice.key: choice for choice in chosen}
     lines = [_HEAD]
     for section, settings in sections.items():
         lines += [f"\n[{section}]"] if section else []
@@ -143,7 +166,10 @@ def default_file(model: str) -> str:
                 continue
             key = setting.key.rpartition(".")[2]
             lines.append(f"# {setting.meaning}")
-            lines.append(f"model = {_toml(model)}" if setting.key == "model" else f"# {key} = {_toml(setting.default)}")
+            if setting.key in reasons:
+                lines += [f"# chosen by 'lorefeed init': {reasons[setting.key].reason}", f"{key} = {_toml(reasons[setting.key].value)}"]
+            else:
+                lines.append(f"model = {_toml(model)}" if setting.key == "model" else f"# {key} = {_toml(setting.default)}")
     return "\n".join(lines) + "\n"
 
 
@@ -164,13 +190,13 @@ def _make_home(home: Path) -> None:
         raise ConfigError(f"{home} cannot be made a home: {err.strerror}", hint="Choose another directory: --home DIR") from err
 
 
-def _write(file: Path, model: str) -> None:
+def _write(file: Path, text: str) -> None:
     """Under a temporary name first, so that a full disk leaves the old file as it was. Readable by the owner alone: it may hold keys."""
     new, old = file.with_suffix(".toml.new"), file.with_suffix(".toml.old")
     try:
         handle = os.open(new, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(default_file(model))
+            stream.write(text)
         if file.exists():
             file.replace(old)
             note(f"The file before is kept as {old}")
