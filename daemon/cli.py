@@ -36,6 +36,7 @@ from daemon.commands import (
     forget,
     keys,
     learn,
+    man,
     pausing,
     releases,
     services,
@@ -77,6 +78,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "canary": canary.canary,
     "forget": forget.forget,
     "ask": ask.ask,
+    "man": man.man,
 }
 _GROUPS = {
     "feeds": feeds.app,
