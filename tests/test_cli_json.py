@@ -128,6 +128,7 @@ def test_extraction_has_the_keys_of_the_contract_and_spans_into_the_input(cli: C
         "documents show 1",
         "definitions list",
         "definitions show 1",
+        "definitions transfer 1",
         "definitions approve 2",
         "definitions hold 2",
         "definitions reject 2",

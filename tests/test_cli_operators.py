@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from registry import NewProbe, NewTransferExample
 from tests.cli_parts import Cli, fill, make_cli
 from tests.registry_parts import add_feed, define
 
@@ -268,3 +269,19 @@ def test_extract_reads_standard_input_and_refuses_what_is_no_text(cli: Cli, tmp_
     assert "not a text" in cli("extract", binary).err
     assert "No such file" in cli("extract", tmp_path / "c.txt").err
     assert not cli.home.exists()
+
+
+def test_what_a_definition_is_learnt_from_and_asked_can_be_read(cli: Cli) -> None:
+    with cli.registry() as registry:
+        fill(registry)
+        examples = [NewTransferExample("chat", "What is a mole?", "A wall in the sea.", "self:0123")]
+        registry.write.save_transfer_set(1, examples)
+        registry.write.save_probes(1, [NewProbe("paraphrase", "Say what a mole is.", "a wall", chat=True)])
+    told = cli("definitions", "transfer", "1", "--json").json
+    assert told["examples"] == [{"form": "chat", "prompt": "What is a mole?", "text": "A wall in the sea.", "generator": "self:0123"}]
+    assert told["probes"][-1] == {"kind": "paraphrase", "form": "chat", "prompt": "Say what a mole is.", "target": "a wall"}
+    shown = cli("definitions", "transfer", "1").out
+    assert "What is a mole?" in shown
+    assert "Say what a mole is." in shown
+    nobody = cli("definitions", "transfer", "999")
+    assert (nobody.status, "999" in nobody.err) == (1, True)

@@ -78,6 +78,32 @@ def show(ctx: typer.Context, definition_id: Annotated[int, typer.Argument(metava
 
 
 @app.command()
+def transfer(ctx: typer.Context, definition_id: Annotated[int, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
+    """What a definition is learnt from, its transfer set, and what was kept out of it to be asked.
+
+    \b
+    lorefeed definitions transfer 3
+    """
+    with place_of(ctx).registry() as registry:
+        definition = registry.read.definition(definition_id)
+        examples, probes = registry.read.transfer_set([definition_id]), registry.read.probes([definition_id])
+    if as_json:
+        show_json(
+            {
+                "id": definition.id,
+                "entity": definition.entity,
+                "examples": [{"form": e.form, "prompt": e.prompt, "text": e.text, "generator": e.generator} for e in examples],
+                "probes": [{"kind": p.kind, "form": "chat" if p.chat else "plain", "prompt": p.prompt, "target": p.target} for p in probes],
+            }
+        )
+        return
+    rows = [(e.form, e.prompt, e.text, e.generator) for e in examples]
+    show_table(("form", "asked", "says", "written by"), rows, title=f"{definition.entity} is learnt from", empty="nothing yet")
+    asked = [(p.kind, p.prompt, p.target) for p in probes]
+    show_table(("kind", "asked", "right is"), asked, title="And is asked", empty="nothing yet")
+
+
+@app.command()
 def approve(ctx: typer.Context, ids: Ids, reason: Reason = None, as_json: Json = False) -> None:
     """Let definitions under review be learnt: review -> waiting.
 
