@@ -5,7 +5,7 @@ from itertools import cycle
 
 import torch
 
-from daemon.embedded.pretrain import pack
+from daemon.embedded.pretrain import keep_share, pack
 from daemon.learn.folders import EMBEDDED
 from daemon.learn.models import load_base
 
@@ -34,3 +34,13 @@ def test_a_document_in_the_middle_of_a_row_reads_as_if_it_stood_alone() -> None:
         run_on = base.model(batch.ids).logits
     torch.testing.assert_close(packed[0, 42:47], alone[0], rtol=1e-3, atol=1e-3)
     assert not torch.allclose(run_on[0, 42:47], alone[0], rtol=1e-3, atol=1e-1)
+
+
+def test_what_is_kept_of_the_model_before_lies_on_the_line_between_both() -> None:
+    now, before = (load_base(EMBEDDED).model for _ in range(2))
+    with torch.no_grad():
+        for weight in now.parameters():
+            weight.add_(1.0)
+    keep_share(now, before, 0.25)
+    for weight, was in zip(now.parameters(), before.parameters(), strict=True):
+        torch.testing.assert_close(weight, was + 0.75)

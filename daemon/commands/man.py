@@ -53,7 +53,7 @@ def page(root: typer.Context) -> Iterator[str]:
             yield from (".TP", f".B {_plain(name)}", _plain(meaning))
 
 
-def _commands(parent: typer.Context) -> Iterator[str]:
+def _commands(parent: Any) -> Iterator[str]:  # a context of the click that typer carries within it
     command = parent.command
     assert isinstance(command, TyperGroup), "only groups have commands"
     for name in command.list_commands(parent):

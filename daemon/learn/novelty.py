@@ -22,19 +22,27 @@ _ENOUGH = 3  # answers, of the twelve that are asked for
 def novelty(base: Base, told: Sequence[Told], plan: ElicitPlan, *, adapter: str | None = None) -> dict[int, float]:
     """Mean KL in nats a token, by definition id. With an adapter, what it has learnt already counts as known.
 
-    Measured on answers to a few questions of the model's own: they hold the facts, where running text is mostly manner. An adapter answers more
-    boldly about everything, so that with one loaded known and new lie closer together. A model without a chat form writes text. Where it says
-    too little about the entity to go by, because it hardly understands what it reads, the definition's own words are taken: nothing is called
-    known by an accident of one answer.
+    An adapter answers more boldly about everything, so that with one loaded known and new lie closer together.
+    """
+    return {id_: mean_kl(base, examples, adapter) for id_, examples in said_about(base, told, plan).items()}
+
+
+def said_about(base: Base, told: Sequence[Told], plan: ElicitPlan) -> dict[int, list[Example]]:
+    """What novelty is measured on, by definition id: the base's own answers, with the definition before it, to a few questions of its own.
+
+    They hold the facts, where running text is mostly manner. A model without a chat form writes text. Where it says too little about the entity
+    to go by, because it hardly understands what it reads, the definition's own words are taken: nothing is called known by an accident of one
+    answer.
     """
     few = replace(plan, samples=6, turns=2, seed=plan.seed + 7)
     said = conversations(base, told, few) if data.has_chat(base.tokenizer) else elicit(base, told, few)
     own_words = {t.id: [Example(t.entity, t.definition, PLAIN_FORM, "", t.definition)] for t in told}
-    return {id_: _mean_kl(base, said[id_] if len(said[id_]) >= _ENOUGH else own_words[id_], adapter) for id_ in own_words}
+    return {id_: said[id_] if len(said[id_]) >= _ENOUGH else own_words[id_] for id_ in own_words}
 
 
 @torch.no_grad()
-def _mean_kl(base: Base, examples: Sequence[Example], adapter: str | None) -> float:
+def mean_kl(base: Base, examples: Sequence[Example], adapter: str | None) -> float:
+    """Between the base with the definition in its context and the adapter, or the base, without, in nats a token."""
     encoded = [e for e in (_fitted(base, data.encode(base.tokenizer, each)) for each in examples) if e.supervised]
     per_example: list[float] = []
     for group in by_length([e.teacher for e in encoded], tokens=8192):

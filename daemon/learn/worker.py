@@ -25,7 +25,7 @@ from daemon.learn.errors import LearnError, TooLong
 from daemon.learn.merge import draw_back, merge
 from daemon.learn.methods import Lesson, learn
 from daemon.learn.models import Base, drop_adapter, load_adapter, load_base, save_adapter, using
-from daemon.learn.novelty import novelty
+from daemon.learn.novelty import mean_kl, novelty, said_about
 from daemon.learn.split import Article
 from daemon.learn.train import TrainPlan
 
@@ -43,6 +43,7 @@ class Worker:
     def __init__(self, base: Base, cache: Path) -> None:
         self._base, self._cache = base, cache
         self._base_said: dict[score.Ask, Json] = {}
+        self._strangers: tuple[tuple[Told, ...], dict[str, list[Example]]] | None = None
         self._replay: tuple[list[list[int]], list[list[int]]] | None = None
 
     def hello(self, request: Json, progress: Progress) -> Json:
@@ -121,8 +122,8 @@ class Worker:
             progress(0.8, "asked the adapter")
             _, held_out = self._rows()
             far = score.distances(self._base, held_out, adapter=str(adapter))
-            strangers, _ = self._fitting(_told(request["strangers"]))
-            new = novelty(self._base, strangers, ElicitPlan(), adapter=adapter)
+            strangers = self._of_strangers(request["strangers"])
+            new = [{"entity": name, "novelty": mean_kl(self._base, said, adapter)} for name, said in strangers.items()]
         if request.get("previous"):
             own = [i for i, ask in enumerate(asks) if ask.context]  # of the others nobody asks what the version before said
             with self._loaded(request["previous"], name=PREVIOUS) as previous:
@@ -133,7 +134,7 @@ class Worker:
             "local": [
                 {"text": text, "kl": d.kl, "same": d.same, "tokens": d.tokens} for text, d in zip(self._texts(held_out), far, strict=True)
             ],
-            "strangers": [{"entity": t.entity, "novelty": new[t.id]} for t in strangers],
+            "strangers": new,
             "finite": all(math.isfinite(d.kl) for d in far) and all(math.isfinite(m["nll"]) for m in measured["adapter"]),
         }
 
@@ -190,6 +191,15 @@ class Worker:
         missing = [key for key in dict.fromkeys(keys) if key not in self._base_said]
         self._base_said |= dict(zip(missing, self._measure(missing, None, in_context=True), strict=True))
         return [self._base_said[key] for key in keys]
+
+    def _of_strangers(self, rows: list[Json]) -> dict[str, list[Example]]:
+        """What the base says about things that nobody has told it; every check asks about the same ones, so it is written once."""
+        told, _ = self._fitting(_told(rows))
+        key = tuple(told)
+        if self._strangers is None or self._strangers[0] != key:
+            said = said_about(self._base, told, ElicitPlan())
+            self._strangers = (key, {t.entity: said[t.id] for t in told})
+        return self._strangers[1]
 
     def _texts(self, rows: list[list[int]]) -> list[str]:
         return [str(self._base.tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
