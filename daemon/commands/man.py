@@ -34,8 +34,8 @@ def man(ctx: typer.Context) -> None:
     say("\n".join(page(ctx.find_root())))
 
 
-def page(root: typer.Context) -> Iterator[str]:
-    """The lines of the page, in troff."""
+def page(root: Any) -> Iterator[str]:
+    """The lines of the page, in troff. `root` is a context of the click that typer carries within it, whose type it does not give out."""
     from daemon.commands.status import version
 
     program = root.command
@@ -53,7 +53,7 @@ def page(root: typer.Context) -> Iterator[str]:
             yield from (".TP", f".B {_plain(name)}", _plain(meaning))
 
 
-def _commands(parent: Any) -> Iterator[str]:  # a context of the click that typer carries within it
+def _commands(parent: Any) -> Iterator[str]:
     command = parent.command
     assert isinstance(command, TyperGroup), "only groups have commands"
     for name in command.list_commands(parent):
