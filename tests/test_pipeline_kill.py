@@ -22,7 +22,8 @@ LEARNING = "samples = 2\n[learn]\nsteps_min = 6\nsteps_max = 6\nreplay_batch = 2
 
 def start(home: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "daemon.cli", "--home", str(home), "run", "--once"]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=(home / "log").open("ab"))
+    with (home / "log").open("ab") as log:
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
 
 
 @pytest.mark.slow
