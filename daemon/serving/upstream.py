@@ -53,27 +53,30 @@ class Engines:
         self._timeout_s = timeout_s
         self._load = load
         self._http: aiohttp.ClientSession | None = None
+        self._anew: aiohttp.ClientSession | None = None  # a new connection for every request
         self._looking: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Connections are open, and the engines are looked at again and again."""
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=self._timeout_s)
-        # no proxy of the environment comes between two processes of one machine: trust_env stays off
-        self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=30),
-            timeout=timeout,
-            auto_decompress=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
-        )
+        self._http, self._anew = self._session(force_close=False), self._session(force_close=True)
         self._looking = asyncio.create_task(self._keep_looking())
         try:
             yield
         finally:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
-            await self._http.close()
+            await asyncio.gather(self._http.close(), self._anew.close())
+
+    def _session(self, *, force_close: bool) -> aiohttp.ClientSession:
+        # no proxy of the environment comes between two processes of one machine: trust_env stays off
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=30, force_close=force_close),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=self._timeout_s),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+        )
 
     @property
     def urls(self) -> tuple[str, ...]:
@@ -145,11 +148,13 @@ class Engines:
 
     async def _send(self, engine: Engine, path: str, body: bytes) -> aiohttp.ClientResponse:
         assert self._http is not None, "running() opens it"
-        for is_last in (False, True):
+        assert self._anew is not None, "running() opens it"
+        # The first may be a kept connection that the engine had closed, as all of them are after its restart: the second is a new one.
+        for session in (self._http, self._anew):
             try:
-                answer = await self._http.post(engine.url + path, data=body, headers=_HEADERS)
-            except aiohttp.ServerDisconnectedError as err:
-                if is_last:  # the first time it may have been a kept connection, which the engine had closed
+                answer = await session.post(engine.url + path, data=body, headers=_HEADERS)
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as err:
+                if session is self._anew or isinstance(err, aiohttp.ClientConnectorError):
                     raise self._left_out(engine, err) from err
             except aiohttp.ConnectionTimeoutError as err:
                 raise self._left_out(engine, err) from err
