@@ -152,7 +152,7 @@ def test_the_engine_heals_after_a_kill(service: Service) -> None:
     if service.live() is None:
         pytest.skip("nothing was learnt: the whole loop failed")
     pid = int(
-        subprocess.run(["pgrep", "-f", f"--home {service.home} engine"], capture_output=True, text=True, check=True).stdout.split()[0]
+        subprocess.run(["pgrep", "-f", "--", f"--home {service.home} engine"], capture_output=True, text=True, check=True).stdout.split()[0]
     )
     os.kill(pid, signal.SIGKILL)
     question = FIRST[0].ask[0][0]
