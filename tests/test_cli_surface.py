@@ -242,8 +242,16 @@ def test_every_module_of_the_command_line_loads_without_torch() -> None:
 def test_an_interrupt_has_the_shells_exit_status(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli("init")
     ready, write = os.pipe()
+    # A shell's background job, which these tests may be, has its interrupts ignored, and so would the child; who types Ctrl-C has not.
+    program = f"""
+import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from daemon.cli import main
+os.write({write}, b".")
+main(["extract", "-"])
+"""
     child = subprocess.Popen(
-        [sys.executable, "-c", f"import os\nfrom daemon.cli import main\nos.write({write}, b'.')\nmain(['extract', '-'])"],
+        [sys.executable, "-c", program],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
