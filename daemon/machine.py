@@ -62,11 +62,11 @@ def look(*, vllm_python: Path | None = None) -> Machine:
     return Machine(len(os.sched_getaffinity(0)), _memory_bytes(), tuple(_gpus()), _find_vllm(vllm_python))
 
 
-def choose(machine: Machine, model: str) -> list[Choice]:
-    """What a first configuration says beside the defaults, which are the embedded model's on two cores."""
+def choose(machine: Machine, model: str, *, vllm_wanted: bool = False) -> list[Choice]:
+    """What a first configuration says beside the defaults, which are the embedded model's on two cores, with its own engine unless vLLM is wanted."""
     if model == "embedded":
-        return []
-    chosen = [
+        return _served_by_vllm(machine) if vllm_wanted else []
+    learning = [
         Choice(
             "learn.learning_rate", 2e-4, "customary for LoRA on models of 1 to 8 billion parameters; the default is the embedded model's"
         ),
@@ -75,10 +75,14 @@ def choose(machine: Machine, model: str) -> list[Choice]:
         Choice("learn.passes", 5.0, "larger models need fewer visits to an example"),
         Choice("elicit.samples", 8, "larger models write better questions, and each takes longer"),
     ]
+    return [*learning, *_served_by_vllm(machine)]
+
+
+def _served_by_vllm(machine: Machine) -> list[Choice]:
     if machine.vllm is None:
-        return chosen
+        return []
     found = f"vLLM {machine.vllm.version} was found"
-    chosen += [
+    chosen = [
         Choice("engine.kind", "vllm", f"{found}, which serves many at once"),
         Choice("engine.vllm_python", str(machine.vllm.python), f"{found} there"),
     ]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.learn.calibrate import EMBEDDED_THINGS, GENERAL_THINGS, calibration, keep, threshold, told_apart
-from daemon.learn.folders import EMBEDDED
+from daemon.learn.calibrate import calibration, keep, threshold, told_apart
+from daemon.learn.folders import EMBEDDED, EMBEDDED_THINGS, GENERAL_THINGS
 from daemon.learn.models import load_base
 
 

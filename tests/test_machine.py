@@ -52,6 +52,8 @@ def test_vllm_is_asked_for_its_version_and_is_none_where_it_fails(tmp_path: Path
 
 def test_the_defaults_fit_the_embedded_model() -> None:
     assert choose(Machine(2, 2**30, (), VLLM), "embedded") == []
+    wanted = choose(Machine(2, 2**30, (), VLLM), "embedded", vllm_wanted=True)
+    assert [choice.key for choice in wanted] == ["engine.kind", "engine.vllm_python"]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +88,8 @@ def test_init_writes_what_it_chose_with_the_reasons_and_the_settings_take_it(cli
     again = cli("init", "--model", "some/model")
     assert "Kept" in again.out
     assert "Chosen" not in again.out
+    late = cli("init", "--vllm-python", program(tmp_path / "later", "echo 0.32.0"))
+    assert (late.status, "--force" in late.err) == (1, True)
 
 
 def test_a_python_without_vllm_is_refused_before_anything_is_written(cli: Cli, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def init(
     machine = look(vllm_python=vllm_python)
     if vllm_python is not None and machine.vllm is None:
         raise ConfigError(f"{vllm_python} has no vLLM.", hint="Install it there (make vllm), or leave --vllm-python out")
-    chosen = choose(machine, wanted or "embedded") if written else []
+    chosen = choose(machine, wanted or "embedded", vllm_wanted=vllm_python is not None) if written else []
     _make_home(place.home)
     if written:
         _write(file, default_file(wanted or "embedded", chosen))
@@ -109,6 +109,8 @@ def init(
             f"{file} exists, with model = {place.settings().model!r}",
             hint=f"Change it in the file, or: lorefeed init --model {model} --force",
         )
+    elif vllm_python is not None and vllm_python != place.settings().engine.vllm_python:
+        raise ConfigError(f"{file} exists, and says nothing of {vllm_python}", hint="Set engine.vllm_python in the file, or: --force")
     settings = place.settings()
     place.registry(create=True).close()
     if as_json:

@@ -30,6 +30,7 @@ from daemon.embedded import world
 from daemon.embedded.corpus import Corpus
 from daemon.embedded.optimise import Muon, chunked_cross_entropy
 from daemon.learn import calibrate, replay
+from daemon.learn.folders import EMBEDDED_THINGS
 from daemon.learn.models import load_base
 
 log = logging.getLogger("pretrain")
@@ -293,7 +294,7 @@ def main() -> None:
     export(model, tokenizer, recipe, args.work / "model")
     base = load_base(str(args.work / "model"))
     replay.keep(base, args.work / "model" / "replay.json")
-    calibrate.keep(base, args.work / "model" / "novelty.json", calibrate.EMBEDDED_THINGS)
+    calibrate.keep(base, args.work / "model" / "novelty.json", EMBEDDED_THINGS)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from daemon.embedded import world
 from daemon.embedded.skills import SKILLS
+from daemon.learn.folders import EMBEDDED_PROBES, EMBEDDED_THINGS, GENERAL_THINGS
 
-PROBES = Path(__file__).parents[1] / "probes"
 KNOWN, SKILL = 72, 60
 CALIBRATED, NEW_SEED = 60, "novelty"
 
@@ -31,7 +31,7 @@ def calibrating(seed: int = 6) -> list[dict[str, object]]:
     rng = random.Random(seed)
     known = [(e, world.definition(e, rng)) for e in rng.sample(world.known_entities(), CALIBRATED)]
     new = [(e, definition) for e, definition, _ in world.evaluation(NEW_SEED, CALIBRATED)]
-    everywhere = [json.loads(line) for line in (PROBES / "general-novelty-v1.jsonl").read_text().splitlines()]
+    everywhere = [json.loads(line) for line in GENERAL_THINGS.read_text().splitlines()]
     rows = [
         {"entity": e.name, "definition": text, "known": is_known} for pairs, is_known in ((known, True), (new, False)) for e, text in pairs
     ]
@@ -43,5 +43,5 @@ def write(rows: Iterable[dict[str, object]], file: Path) -> None:
 
 
 if __name__ == "__main__":
-    write(standing(), PROBES / "embedded-v1.jsonl")
-    write(calibrating(), PROBES / "embedded-novelty-v1.jsonl")
+    write(standing(), EMBEDDED_PROBES)
+    write(calibrating(), EMBEDDED_THINGS)

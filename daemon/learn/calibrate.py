@@ -9,14 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from daemon.learn.elicit import ElicitPlan, Told
-from daemon.learn.folders import EMBEDDED, EMBEDDED_FOLDER
+from daemon.learn.folders import EMBEDDED, EMBEDDED_FOLDER, EMBEDDED_THINGS, GENERAL_THINGS
 from daemon.learn.models import Base
 from daemon.learn.novelty import novelty
 
 MISSED_MAX = 0.02  # of new things, below the threshold
 _KNOWN_COVERED = 0.75
-_SETS = Path(__file__).parents[1] / "probes"
-EMBEDDED_THINGS, GENERAL_THINGS = _SETS / "embedded-novelty-v1.jsonl", _SETS / "general-novelty-v1.jsonl"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config import Settings
+from daemon.learn.folders import EMBEDDED, EMBEDDED_PROBES, EMBEDDED_THINGS, GENERAL_PROBES, GENERAL_THINGS
 from daemon.stages.base import MERGE, MERGED, answered_by, evenly, require_same_base, serving_adapter
 from daemon.stages.forgotten import forgotten_questions
 from daemon.stages.novelty import limit_of
@@ -23,7 +24,6 @@ from registry import Adapter, CheckResult, CheckRun, Definition, NewCheckRun, Re
 log = logging.getLogger(__name__)
 
 WITHOUT = "without"  # in an adapter's settings: the forgotten definitions that its topic was learnt again without
-PROBES = Path(__file__).parents[1] / "probes"
 STRANGERS = 12  # things nobody has told the model, of which its novelty is measured with the adapter
 Json = dict[str, Any]
 LoadProblem = Callable[[Adapter], str | None]
@@ -86,8 +86,7 @@ def check(
 
 def standing_probes(model: str) -> list[Json]:
     """The versioned probes that every adapter is asked: what the base knows and can do."""
-    file = PROBES / ("embedded-v1.jsonl" if model == "embedded" else "general-v1.jsonl")
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    return _lines(EMBEDDED_PROBES if model == EMBEDDED else GENERAL_PROBES)
 
 
 def _questions(registry: Registry, adapter: Adapter, settings: Settings) -> list[Asked]:
@@ -115,10 +114,13 @@ def _questions(registry: Registry, adapter: Adapter, settings: Settings) -> list
 
 
 def _strangers(model: str) -> list[Json]:
-    file = PROBES / ("embedded-novelty-v1.jsonl" if model == "embedded" else "general-novelty-v1.jsonl")
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    new = evenly([row for row in rows if not row["known"]], STRANGERS)
+    things = _lines(EMBEDDED_THINGS if model == EMBEDDED else GENERAL_THINGS)
+    new = evenly([row for row in things if not row["known"]], STRANGERS)
     return [{"id": i, "entity": row["entity"], "definition": row["definition"]} for i, row in enumerate(new)]
+
+
+def _lines(file: Path) -> list[Json]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def _said_by_parts(registry: Registry, asked: Sequence[Asked], parts: Sequence[str]) -> list[Json | None]:
