@@ -119,10 +119,11 @@ def _number(given: object) -> object:
 
 
 class Learn(Section):
-    method: Literal["context", "split", "etcon", "finetune_definition", "finetune_transfer"] = Field(
+    method: Literal["auto", "context", "split", "etcon", "finetune_definition", "finetune_transfer"] = Field(
         "context",
         description="how definitions go into the weights: context distillation (arXiv 2306.09306), split contexts of the documents (2602.16093),"
-        " edit then consolidate (2512.04753), or plain fine-tuning on the definition or on the transfer set",
+        " edit then consolidate (2512.04753), plain fine-tuning on the definition or on the transfer set; auto: what teaches the model best, with"
+        " its learning rate, measured once on a few made-up things",
     )
     # The environment has only texts, and a text is none of these numbers.
     rank: Annotated[Literal[8, 16, 32, 64, 128], BeforeValidator(_number)] = Field(
@@ -207,6 +208,11 @@ class Engine(Section):
     url: str | None = Field(None, description="address of an engine that somebody else starts; overrides host and port")
     replicas: tuple[str, ...] = Field((), description="addresses of further engines with the same base, which share the work with this one")
     max_resident: int = Field(8, ge=1, description="adapters held in memory at one time")
+    idle_s: float = Field(
+        120.0,
+        ge=0,
+        description="how long a version stays loaded that no alias needs, for those who ask for it by name; less if room is needed",
+    )
     vllm_python: Path | None = Field(None, description="the Python of vLLM's own environment, for 'lorefeed engine' with kind vllm")
     vllm_max_model_len: int | None = Field(None, ge=16, description="longest context vLLM serves; the model's own when missing")
     vllm_memory_share: float | None = Field(None, gt=0, le=1, description="share of the GPU's memory vLLM takes; learning needs the rest")

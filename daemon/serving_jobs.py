@@ -26,12 +26,13 @@ def reconcile_settings(settings: Settings) -> ReconcileSettings:
     engine = settings.engine
     started = None if engine.url is not None else last_start(settings.home, model=settings.model, revision=settings.revision)
     if started is None:
-        return ReconcileSettings(base_name=settings.served_name, max_resident=engine.max_resident)
+        return ReconcileSettings(base_name=settings.served_name, max_resident=engine.max_resident, idle_s=engine.idle_s)
     return ReconcileSettings(
         base_name=settings.served_name,
         base_digest=started.base_digest,
         base_folder=Path(started.folder),
         max_resident=engine.max_resident,
+        idle_s=engine.idle_s,
         max_rank=started.max_rank,
     )
 

@@ -75,6 +75,10 @@ class Teacher:
         answer = self._ask({"op": "calibrate"})
         return float(answer["threshold"]), float(answer["told_apart"])
 
+    def choose(self, plan: Json) -> Json:
+        """`method`, `learning_rate`, `recovered`, `within_budget`: what teaches this base best, measured at its first use."""
+        return self._ask({"op": "choose", "plan": plan})
+
     def elicit(self, definitions: list[Json], *, plan: Json) -> Json:
         return self._ask({"op": "elicit", "definitions": definitions, "plan": plan})
 

@@ -14,11 +14,11 @@ import pytest
 
 from daemon.benches import cost, knowledge, measure, plots, report, stream
 from daemon.benches.__main__ import run
-from daemon.benches.knowledge import Budget
 from daemon.benches.ledger import Ledger
 from daemon.benches.methods import parse
 from daemon.benches.sets import BenchSet, Probe, Taught, article, from_files, from_world
 from daemon.embedded import world
+from daemon.learn.budget import Budget, best
 from daemon.learn.elicit import ElicitPlan
 from daemon.learn.errors import LearnError, NotFinite
 from daemon.learn.models import Base
@@ -110,6 +110,8 @@ def test_the_answer_has_the_contracts_keys_and_is_drawn_and_written(folder: Path
     drawn = plots.draw(answer, folder, kind="knowledge")
     text = report.write(answer, folder, kind="knowledge", plots=drawn).read_text()
     assert "| context |" in text
+    assert text.count("## As an alias serves it") == 1
+    assert answer["methods"]["context"]["by_mention"]["coverage"] == 1.0
     assert all((folder / name).read_text().startswith("<?xml") for name in drawn)
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
 
@@ -161,8 +163,8 @@ def test_the_chosen_rate_learnt_most_inside_the_budget() -> None:
     assert "4.0 points of known" in Budget().broken(result(0.9, 0.76), base)[0]
     assert len(Budget().broken({**result(0.9, 0.5), "skill_accuracy": 0.9, "generic_kl": 0.2}, base)) == 3
     inside, outside = result(0.5, 0.79), result(0.9, 0.5, breaks=["lost"])
-    assert knowledge.best([outside, inside])["recovered"] == 0.5
-    assert knowledge.best([outside, {**outside, "recovered": 0.95}]) | {"x": 1} == {
+    assert best([outside, inside])["recovered"] == 0.5
+    assert best([outside, {**outside, "recovered": 0.95}]) | {"x": 1} == {
         **outside, "recovered": 0.95, "within_budget": False, "x": 1
     }  # fmt: skip
 
@@ -178,6 +180,34 @@ def test_perplexities_over_probes_and_over_definitions_differ() -> None:
     assert found["recovered"] == pytest.approx((18 - 6) / 18)
     assert (found["accuracy"], found["exact_match"]) == (0.5, pytest.approx(1 / 3))
     assert found["seconds_per_definition"] == 1.5
+
+
+def test_by_mention_the_base_answers_all_that_names_nothing_taught() -> None:
+    own = [Probe("named", "a", "direct", "Where is Velmora?", ""), Probe("not", "a", "inference", "Is it far?", "")]
+    rest = [
+        Probe("far", None, "locality", "Where is Rome?", ""),
+        Probe("near", None, "locality", "Who left Velmora?", ""),
+        Probe("sum", None, "skill", "2+2", ""),
+    ]
+
+    def answered(nats: float, right: int) -> dict[str, Any]:
+        return {
+            "own": {p.id: [nats, right, None] for p in own},
+            "unrelated": {"probes": {p.id: [nats, 1 - right, "", p.kind] for p in rest}},
+        }
+
+    taught = {**answered(1.0, 1), "names": ["Velmora"]}
+    found = measure.by_mention(own, rest, [taught], answered(5.0, 0), {p.id: [0.0, 1, None] for p in own})
+    assert found == {
+        "coverage": 0.5,
+        "locality": pytest.approx(2 / 3),
+        "exact_match": 0.5,
+        "recovered": pytest.approx(0.4),
+        "locality_accuracy": 0.5,
+        "skill_accuracy": 1.0,
+    }
+    methods = {"context": {**result(0.8, 0.7), "exact_match": 1.0, "by_mention": found}}
+    assert "| context | 50.0% | 66.7% | 80.0% / 40.0% | 100.0% / 50.0% | 70.0% / 50.0% |" in report.scopes({"methods": methods})
 
 
 def test_runs_of_several_seeds_are_reported_with_their_spread() -> None:

@@ -59,6 +59,20 @@ def test_versions_outside_the_rollback_window_are_unloaded(registry: Registry, c
     assert (report.loaded, report.unloaded, report.kept) == (("news@3",), ("news@1",), ("news@2",))
 
 
+def test_what_may_be_asked_for_by_name_stays_a_while_unless_its_place_is_needed(
+    registry: Registry, client: EngineClient, folders: dict[int, Path]
+) -> None:
+    promoted(registry, folders, count=3)
+    roomy, narrow = replace(SETTINGS, idle_s=3600.0, max_resident=3), replace(SETTINGS, idle_s=3600.0, max_resident=2)
+    client.load("news@1", str(registry.artifacts.path(registry.read.adapter("news@1")).resolve()))
+    assert reconcile(registry, client, settings=roomy).unloaded == ()
+    assert reconcile(registry, client, settings=replace(roomy, idle_s=1e-6)).unloaded == ("news@1",), "it was seen before"
+    client.load("news@1", str(registry.artifacts.path(registry.read.adapter("news@1")).resolve()))
+    assert reconcile(registry, client, settings=replace(roomy, idle_s=1e-6)).unloaded == (), "it is seen anew"
+    assert reconcile(registry, client, settings=narrow).unloaded == ("news@1",)
+    assert set(names(client)) == {"news@3", "news@2"}
+
+
 def test_after_a_rollback_both_ways_stay_open(registry: Registry, client: EngineClient, folders: dict[int, Path]) -> None:
     promoted(registry, folders, count=3)
     registry.write.rollback("news", to=None, actor="test", reason="bad")

@@ -13,7 +13,7 @@ import pytest
 from tests.vllm_parts import LONG, VERSIONS, World
 
 pytestmark = pytest.mark.vllm
-CLIENTS, SECONDS, ROUNDS, TOKENS = 16, 8.0, 3, 16
+CLIENTS, SECONDS, ROUNDS, TOKENS = 16, 15.0, 4, 16
 # On two cores the gateway and the load generator take their time from vLLM itself, which on a GPU they do not.
 THROUGHPUT_MIN = 0.85
 

@@ -15,6 +15,7 @@ from daemon.benches.peak import measured
 from daemon.benches.sets import LOCALITY, SKILL, BenchSet, Taught
 from daemon.benches.transfer import transfer_sets
 from daemon.learn import replay
+from daemon.learn.budget import BUDGET, Budget, best
 from daemon.learn.data import Example
 from daemon.learn.elicit import ElicitPlan
 from daemon.learn.errors import NotFinite
@@ -26,28 +27,6 @@ Json = dict[str, Any]
 BASE, IN_CONTEXT = "base", "in_context"
 RATES = (0.1, 0.3, 1.0)  # of the configured learning rate
 GENERIC_ROWS = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """How much of everything else a method may cost: points of known answers and of skills, nats a token on generic text."""
-
-    known: float = 0.03
-    skills: float = 0.02
-    generic_kl: float = 0.05
-
-    def broken(self, result: Json, base: Json) -> list[str]:
-        """What of it the result breaks, as sentences; empty inside the budget."""
-        found = []
-        for name, limit, what in (("locality_accuracy", self.known, "known answers"), ("skill_accuracy", self.skills, "skills")):
-            if result[name] is not None and base[name] - result[name] > limit + 1e-9:
-                found.append(f"{100 * (base[name] - result[name]):.1f} points of {what} lost (at most {100 * limit:.0f})")
-        if result["generic_kl"] is not None and result["generic_kl"] > self.generic_kl:
-            found.append(f"KL {result['generic_kl']:.3f} on generic text (at most {self.generic_kl})")
-        return found
-
-
-BUDGET = Budget()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +74,14 @@ class _Bench:
                 runs = []
                 for number, group in enumerate(self._set.groups(self._asked.at_once)):
                     where = f"{spec.written}, learning rate {rate:g}, group {number + 1}"
-                    runs.append(self._group(spec, rate, group, transfer, before, done / len(jobs), 1 / len(jobs), where))
+                    row = self._group(spec, rate, group, transfer, before, done / len(jobs), 1 / len(jobs), where)
+                    runs.append({**row, "names": [d.entity for d in group]})
                     done += 1
                 if failed := [run["failed"] for run in runs if "failed" in run]:
                     sweep.append({"learning_rate": rate, "failed": failed[0]})
                     continue
-                result = self._figures(runs, before, ceiling)
+                served = measure.by_mention(self._own, self._rest, runs, before, ceiling["own"])
+                result = {**self._figures(runs, before, ceiling), "by_mention": served}
                 breaks = self._asked.budget.broken(result, methods[BASE])
                 sweep.append({**result, "learning_rate": rate, "breaks": breaks, "details": runs[0]["details"]})
             methods[spec.written] = {**best(sweep), "options": {**spec.plan, **spec.options}, "sweep": sweep}
@@ -181,16 +162,6 @@ class _Bench:
                 "details": learned.details,
             },
         )
-
-
-def best(sweep: Sequence[Json]) -> Json:
-    """The run inside the budget that learnt most; where none is inside, the one that broke least of it and learnt most, marked as such."""
-    whole = [run for run in sweep if "failed" not in run]
-    if not whole:
-        return {**sweep[0], "within_budget": False}
-    fewest = min(len(run["breaks"]) for run in whole)
-    chosen = max((run for run in whole if len(run["breaks"]) == fewest), key=lambda run: run["recovered"] or 0.0)
-    return {**chosen, "within_budget": fewest == 0}
 
 
 def _within(progress: Progress, start: float, share: float, what: str) -> Progress:

@@ -8,6 +8,7 @@ from typing import Any
 from daemon.benches.sets import OWN_KINDS, Probe, Taught
 from daemon.learn import data, score
 from daemon.learn.models import Base
+from daemon.mentions import NameFinder
 
 Json = dict[str, Any]
 
@@ -57,7 +58,10 @@ def _kl(base: Base, rows: Sequence[Sequence[int]], adapter: str | None) -> float
 
 
 def figures(own_probes: Sequence[Probe], runs: Sequence[Json], base: Json, ceiling: Json) -> Json:
-    """The contract's figures from the runs of all groups: `runs` hold `own`, `unrelated`, `seconds`, `peak_memory_bytes`, `steps`."""
+    """The contract's figures from the runs of all groups: `runs` hold `own`, `unrelated`, `seconds`, `peak_memory_bytes`, `steps`.
+
+    They are of the pinned adapter, as the scope `always` serves it.
+    """
     answers = {id_: value for run in runs for id_, value in run["own"].items()}
     asked = [p for p in own_probes if p.id in answers]
     result = {
@@ -104,17 +108,48 @@ def recovered(probes: Sequence[Probe], answers: Json, base: Json, ceiling: Json)
     return (before - after) / gain if gain > 1e-6 * max(1, len(probes)) else None
 
 
+def by_mention(own_probes: Sequence[Probe], rest: Sequence[Probe], runs: Sequence[Json], before: Json, ceiling: Json) -> Json:
+    """The same figures where the adapter answers only what names something it was taught, and the base all else.
+
+    `runs` also hold `names`, what each adapter was taught; `before` is what the base gave to all. `coverage` is the share of questions about
+    what was taught that reach the adapter, `locality` the share of all other questions that do not.
+    """
+    answers, reached, left, kept = dict[str, Any](), 0, list[bool](), list[Json]()
+    for run in runs:
+        finder = NameFinder(run["names"])
+        asked = [p for p in own_probes if p.id in run["own"]]
+        named = {p.id for p in asked if finder.find(p.prompt)}
+        reached += len(named)
+        answers |= {p.id: (run if p.id in named else before)["own"][p.id] for p in asked}
+        strange = {p.id for p in rest if not finder.find(p.prompt)}
+        left += [p.id in strange for p in rest]
+        probes = {p.id: (before if p.id in strange else run)["unrelated"]["probes"][p.id] for p in rest}
+        kept.append({"probes": probes})
+    asked = [p for p in own_probes if p.id in answers]
+    return {
+        "coverage": reached / len(asked),
+        "locality": fmean(left) if left else None,
+        "exact_match": _of(asked, answers)["exact_match"],
+        "recovered": recovered(asked, answers, before["own"], ceiling),
+        "locality_accuracy": _right(kept, "locality"),
+        "skill_accuracy": _right(kept, "skill"),
+    }
+
+
+def _right(found: Sequence[Json], kind: str) -> float | None:
+    return _mean([v[1] for f in found for v in f["probes"].values() if v[3] == kind])
+
+
 def _unrelated(found: Sequence[Json]) -> Json:
     """Means over the groups' adapters."""
     local = [v for f in found for v in f["probes"].values() if v[3] == "locality"]
-    skills = [v[1] for f in found for v in f["probes"].values() if v[3] == "skill"]
     agree = [a for f in found for id_, a in (f["agreement"] or {}).items() if f["probes"][id_][3] == "locality"]
     return {
         "locality_ppl": math.exp(fmean(v[0] for v in local)) if local else None,
         "locality_kl": _mean([f["locality_kl"] for f in found]),
         "locality_agreement": fmean(agree) if agree else (1.0 if local else None),
-        "locality_accuracy": fmean(v[1] for v in local) if local else None,
-        "skill_accuracy": fmean(skills) if skills else None,
+        "locality_accuracy": _right(found, "locality"),
+        "skill_accuracy": _right(found, "skill"),
         "generic_kl": _mean([f["generic_kl"] for f in found]),
     }
 

@@ -49,7 +49,23 @@ def knowledge(answer: Json) -> str:
         for run in result.get("sweep", ())
         if "failed" in run
     ]
-    return head + table(columns, rows) + "\n## The whole sweep\n\n" + table(columns, sweeps) + "\n" + "".join(failed)
+    return head + table(columns, rows) + scopes(answer) + "\n## The whole sweep\n\n" + table(columns, sweeps) + "\n" + "".join(failed)
+
+
+def scopes(answer: Json) -> str:
+    """Each method's chosen run as the two scopes of an alias serve it."""
+    served = [(name, r, m) for name, r in answer["methods"].items() if (m := r.get("by_mention")) is not None]
+    if not served:
+        return ""
+    head = (
+        "\n## As an alias serves it\n\nBefore the stroke by the scope `always`, after it by `mention`, where the adapter answers only what names"
+        " something it was taught. Covered: the share of questions about what was taught that reach the adapter then; left alone: the"
+        " share of all others that do not.\n\n"
+    )
+    keys = ("recovered", "exact_match", "locality_accuracy", "skill_accuracy")
+    columns = ["method", "covered", "left alone", "recovered", "exact", "known", "skills"]
+    rows = [[name, share(m["coverage"]), share(m["locality"]), *(f"{share(r[k])} / {share(m[k])}" for k in keys)] for name, r, m in served]
+    return head + table(columns, rows)
 
 
 def across(answers: Sequence[Json]) -> str:

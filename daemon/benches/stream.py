@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from daemon.benches import measure
-from daemon.benches.knowledge import BUDGET, GENERIC_ROWS, Budget
+from daemon.benches.knowledge import GENERIC_ROWS
 from daemon.benches.ledger import Ledger
 from daemon.benches.methods import ADAPTER, parse
 from daemon.benches.peak import measured
 from daemon.benches.sets import LOCALITY, SKILL, BenchSet
 from daemon.benches.transfer import transfer_sets
 from daemon.learn import replay
+from daemon.learn.budget import BUDGET, Budget
 from daemon.learn.data import Example
 from daemon.learn.elicit import ElicitPlan
 from daemon.learn.errors import LearnError

@@ -101,7 +101,9 @@ def stream(
     probes: Probes = None,
     world: World = None,
     model: Model = None,
-    method: Annotated[str, typer.Option("--method", help="One method, as in bench knowledge; else learn.method.")] = "",
+    method: Annotated[
+        str, typer.Option("--method", help="One method, as in bench knowledge; else learn.method, or context if that is auto.")
+    ] = "",
     strategy: Annotated[
         Literal["warm", "retrain"],
         typer.Option(help="warm: on top of the last version, rehearsing; retrain: from the base, on all so far."),
@@ -119,7 +121,13 @@ def stream(
     """
     request = _request(ctx, "stream", definitions, probes, world, model, limit, seed, out)
     learn_settings = place_of(ctx).settings().learn
-    extra = {"methods": [method or learn_settings.method], "strategy": strategy, "at_once": step, "rehearsal": learn_settings.rehearsal}
+    method = method or learn_settings.method
+    extra = {
+        "methods": ["context" if method == "auto" else method],
+        "strategy": strategy,
+        "at_once": step,
+        "rehearsal": learn_settings.rehearsal,
+    }
     answer = answer_of({**request, **extra})
     if as_json:
         show_json(answer)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from daemon.pipeline import LearnPlan, LearnReport
     from registry import Registry
 
-Method = Literal["context", "split", "etcon", "finetune_definition", "finetune_transfer"]
+Method = Literal["auto", "context", "split", "etcon", "finetune_definition", "finetune_transfer"]
 
 
 def learn(

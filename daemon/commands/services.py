@@ -41,7 +41,7 @@ def engine(
 def _run_vllm(ctx: typer.Context, settings: Settings) -> None:
     from daemon.learn.folders import folder_of
     from daemon.serving.vllm import VllmSettings, allowed_rank, needed_rank, served_at_once
-    from daemon.serving.vllm_process import run_vllm
+    from daemon.serving.vllm_process import need_mended, run_vllm
 
     ours = settings.engine
     if ours.vllm_python is None:
@@ -49,6 +49,7 @@ def _run_vllm(ctx: typer.Context, settings: Settings) -> None:
             "vLLM runs in an environment of its own, and engine.vllm_python does not say where.",
             hint="Set engine.vllm_python to the Python of that environment; or set engine.kind = 'embedded'",
         )
+    need_mended(ours.vllm_python)
     with place_of(ctx).registry(create=True) as registry:
         merges = any(len(alias.topics) > 1 for alias in registry.read.aliases())
         configured = max(settings.learn.rank, settings.learn.merged_rank if merges else 0)

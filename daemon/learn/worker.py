@@ -19,6 +19,7 @@ from typing import Any, TextIO
 from daemon.learn import elicit as eliciting
 from daemon.learn import replay, score
 from daemon.learn.calibrate import calibration
+from daemon.learn.choose import choice
 from daemon.learn.data import Example
 from daemon.learn.elicit import ElicitPlan, Told
 from daemon.learn.errors import LearnError, TooLong
@@ -60,6 +61,16 @@ class Worker:
         """The novelty below which this base knows a thing already, and how well that tells known from new."""
         found = calibration(self._base, self._cache)
         return {"threshold": found.threshold, "told_apart": found.told_apart}
+
+    def choose(self, request: Json, progress: Progress) -> Json:
+        """The method that teaches this base best, and its learning rate; every run is kept in the cache."""
+        found = choice(self._base, self._cache, TrainPlan(**request["plan"]), progress)
+        return {
+            "method": found.method,
+            "learning_rate": found.learning_rate,
+            "recovered": found.recovered,
+            "within_budget": found.within_budget,
+        }
 
     def elicit(self, request: Json, progress: Progress) -> Json:
         """Transfer sets and the probes held out of them, by definition id; a probe's target is the greedy answer with the definition in context."""
@@ -276,7 +287,7 @@ def serve(worker: Worker, requests: TextIO, answers: TextIO) -> None:
             )
 
 
-_REQUESTS = frozenset({"hello", "novelty", "calibrate", "elicit", "hold_out", "learn", "draw_back", "merge", "check", "ask"})
+_REQUESTS = frozenset({"hello", "novelty", "calibrate", "choose", "elicit", "hold_out", "learn", "draw_back", "merge", "check", "ask"})
 
 
 def _allowed(op: str) -> str:

@@ -7,6 +7,7 @@ an engine is not served, and its row says why.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,7 @@ def reconcile(registry: Registry, client: EngineClient, *, settings: ReconcileSe
     resident = {card.name: card.root for card in client.models() if is_adapter_name(card.name)}
     wanted = wanted_adapters(registry)
     names = {adapter.name for adapter in wanted[: settings.max_resident]}
-    unloaded = _unload_unneeded(registry, client, resident=resident, wanted=names)  # first, so that there is room
+    unloaded = _unload_unneeded(registry, client, resident=resident, wanted=names, settings=settings)  # first, so that there is room
     loaded, kept, problems = [], [], []
     for adapter in wanted[: settings.max_resident]:
         is_there = adapter.name in resident and _is_ours(registry, adapter, resident[adapter.name])
@@ -217,13 +218,43 @@ def _is_ours(registry: Registry, adapter: Adapter, root: str | None) -> bool:
     return adapter.digest is not None and (root is None or root == str(registry.artifacts.path(adapter).resolve()))
 
 
-def _unload_unneeded(registry: Registry, client: EngineClient, *, resident: dict[str, str | None], wanted: set[str]) -> list[str]:
-    """Versions that were left, taken back or refused. Names unknown to this registry are somebody else's and stay."""
+def _unload_unneeded(
+    registry: Registry, client: EngineClient, *, resident: dict[str, str | None], wanted: set[str], settings: ReconcileSettings
+) -> list[str]:
+    """Versions that were left, taken back or refused. Names unknown to this registry are somebody else's and stay.
+
+    What can still be asked for by its name may just have been loaded because somebody does: it stays a while, unless its place is needed.
+    """
     states = {adapter.name: adapter.state for adapter in registry.read.adapters()}
     unneeded = [name for name in resident if name not in wanted and states.get(name) in _NOT_NEEDED]
-    for name in unneeded:
+    idle = _idle.seen(client.url, unneeded)
+    over = [name for name in unneeded if states[name] is AdapterState.REFUSED or idle[name] >= settings.idle_s]
+    staying = sorted((name for name in unneeded if name not in over), key=lambda name: -idle[name])
+    short = len(wanted | resident.keys()) - len(over) - settings.max_resident
+    over += staying[: max(0, short)]
+    for name in over:
         client.unload(name)
-    return unneeded
+        _idle.forget(client.url, name)
+    return over
+
+
+class _Idle:
+    """For how long versions have lain in an engine that nobody is served by, as far as reconciling has seen."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, dict[str, float]] = {}
+
+    def seen(self, url: str, names: Sequence[str]) -> dict[str, float]:
+        """Seconds by name. A name that was not seen the last time begins anew."""
+        now, before = time.monotonic(), self._since.get(url, {})
+        self._since[url] = {name: before.get(name, now) for name in names}
+        return {name: now - since for name, since in self._since[url].items()}
+
+    def forget(self, url: str, name: str) -> None:
+        self._since[url].pop(name, None)
+
+
+_idle = _Idle()
 
 
 def _mark(registry: Registry, adapter: Adapter, problem: str | None) -> None:

@@ -32,6 +32,7 @@ class ReconcileSettings:
     canary_tokens: int = 8  # how much text proves that an adapter does something
     proof_questions: int = 4  # of the check's own questions, asked again after each load
     max_resident: int = 8  # adapters an engine holds without reading any from disk again
+    idle_s: float = 0.0  # how long a version stays that was loaded for those who ask for it by name
     max_rank: int | None = None  # when known, adapters of a higher rank are not offered to the engine
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO
 
 from daemon.sdnotify import Notifier
@@ -24,8 +25,10 @@ from daemon.signals import end_signals
 log = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.5
 BEAT_S = 5.0
+LOOK_TIMEOUT_S = 60.0
 STOP_WITHIN_S = 13.0  # a little more than vLLM gives the answers under way, and less than `lorefeed run` gives us
 LAST_LINES = 200
+_PROJECT = Path(__file__).parents[2]
 _LIBC = ctypes.CDLL(None)  # opened here: between fork and exec nothing may be looked up
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, prctl(2)
 _INSTALL = "python3 -m venv DIR && DIR/bin/pip install 'vllm>=0.32,<0.34', and set engine.vllm_python = \"DIR/bin/python\""
@@ -88,6 +91,27 @@ def run_vllm(wanted: VllmSettings, *, stop: threading.Event | None = None) -> No
         hint = "The kernel kills what takes too much memory: journalctl -k; else somebody did"
         raise VllmFailed(f"vLLM was killed by signal {-process.returncode}", hint=hint)
     raise VllmFailed(f"vLLM ended with status {process.returncode}{_cause(last)}", hint=remedy(last))
+
+
+def need_mended(python: Path) -> None:
+    """Raises VllmFailed for a CPU build without our plugin, in which adapters leak into what the base model answers; see vllm_cpu.py."""
+    if not os.access(python, os.X_OK):
+        return  # run_vllm says so
+    program = (
+        "import importlib.metadata as m; builds = {d.name: d.version for d in m.distributions() if d.name in ('vllm', 'vllm-cpu')};"
+        "mended = 'lorefeed-cpu' in m.entry_points(group='vllm.general_plugins').names;"
+        "print('leaks' if not mended and any('cpu' in name + version for name, version in builds.items()) else 'fine')"
+    )
+    said = subprocess.run(
+        [str(python), "-c", program], env=vllm_environment(), capture_output=True, text=True, timeout=LOOK_TIMEOUT_S, check=False
+    )
+    folder = _PROJECT if (_PROJECT / "pyproject.toml").exists() else "FOLDER, the one Lorefeed was installed from"
+    if said.stdout.strip() == "leaks":
+        raise VllmFailed(
+            f"The vLLM of {python} is built for the CPU, where an adapter that answers one request leaks into the base model's"
+            " answers to others at the same time; Lorefeed's plugin, which mends that, is not installed there",
+            hint=f"{python} -m pip install --no-deps {folder}",
+        )
 
 
 def remedy(last: Sequence[str]) -> str:

@@ -15,6 +15,8 @@ from registry import Adapter, Definition, Registry
 
 log = logging.getLogger(__name__)
 
+AUTO = "auto"
+
 
 def distill(registry: Registry, teacher: Teacher, settings: Settings, topic: str, *, refused: Adapter | None = None) -> Adapter:
     """Learns what waits in the topic, on top of the version it serves, rehearsing everything that is live. Leaves it to be checked.
@@ -44,6 +46,7 @@ def make_version(
 ) -> Adapter:
     """The topic's next version on top of `parent` (None: the base model): learns `new`, rehearses `live`. `facts` are kept with its settings."""
     require_same_base(teacher, parent, settings)
+    settings = with_method(teacher, settings)
     folder = registry.artifacts.verify(parent) if parent else None
     drawn = refused if refused is not None and _has_learnt(registry, refused) else None
     plan = train_plan(settings, warm=parent is not None, gentler=refused is not None and drawn is None)
@@ -70,6 +73,18 @@ def make_version(
     _keep_transfer_set(out, [*examples, *rehearsed])
     digest = registry.artifacts.publish(out, adapter_name=adapter.name, manifest=_manifest(adapter, [*new, *live], report, settings))
     return registry.write.finish_learning(adapter.name, digest=digest)
+
+
+def with_method(teacher: Teacher, settings: Settings) -> Settings:
+    """The settings with a method and its learning rate where they leave the choice to a measurement, which is made at a base's first use."""
+    if settings.learn.method != AUTO:
+        return settings
+    found = teacher.choose(train_plan(settings, warm=False, gentler=False))
+    log.info(
+        "%s teaches this model best, at a learning rate of %g", found["method"], found["learning_rate"], extra={"action": "chosen", **found}
+    )
+    learn = settings.learn.model_copy(update={"method": found["method"], "learning_rate": found["learning_rate"]})
+    return settings.model_copy(update={"learn": learn})
 
 
 def train_plan(settings: Settings, *, warm: bool, gentler: bool) -> dict[str, Any]:

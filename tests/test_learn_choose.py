@@ -1,0 +1,109 @@
+"""`learn.method = "auto"`: the sweep's choice, what is kept of it, and how the service takes it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daemon.config import load_settings
+from daemon.learn import choose
+from daemon.learn.budget import BUDGET
+from daemon.learn.choose import choice
+from daemon.learn.errors import NothingToLearn
+from daemon.learn.folders import EMBEDDED
+from daemon.learn.models import load_base
+from daemon.learn.train import TrainPlan
+from daemon.learn.worker import Worker
+from daemon.stages.distill import train_plan, with_method
+from tests.learn_parts import tiny_base
+
+SMALL = TrainPlan(rank=4, alpha=4, batch=4, steps_min=3, steps_max=3, replay_batch=1)
+
+
+def silent(_: float, __: str) -> None:
+    """Nobody watches."""
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two things, two methods, three steps: what is tested is the choosing."""
+    for name, value in {"CANDIDATES": ("context", "finetune_transfer"), "THINGS": 2, "SAMPLES": 2, "GENERIC_ROWS": 4}.items():
+        monkeypatch.setattr(choose, name, value)
+
+
+@pytest.mark.usefixtures("small")
+def test_what_learns_most_inside_the_budget_is_taken_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = load_base(EMBEDDED)
+    told: list[str] = []
+    found = choice(base, tmp_path, SMALL, lambda _, text: told.append(text))
+    assert [(run["method"], run["learning_rate"]) for run in found.sweep] == [
+        ("context", 0.003),
+        ("context", 0.01),
+        ("finetune_transfer", 0.003),
+        ("finetune_transfer", 0.01),
+    ]
+    inside = [run for run in found.sweep if not run["breaks"]]
+    assert found.recovered == max(run["recovered"] for run in inside)
+    assert found.within_budget
+    assert len(told) == len(found.sweep)
+    monkeypatch.setattr(choose, "measure", lambda *_: pytest.fail("it was measured before"))
+    assert choice(base, tmp_path, replace(SMALL, seed=5), silent) == found, "another seed is no other question"
+    answer = Worker(base, tmp_path).choose(
+        {"plan": {"rank": 4, "alpha": 4, "batch": 4, "steps_min": 3, "steps_max": 3, "replay_batch": 1}}, silent
+    )
+    assert answer == {"method": found.method, "learning_rate": found.learning_rate, "recovered": found.recovered, "within_budget": True}
+
+
+@pytest.mark.usefixtures("small")
+def test_another_plan_is_measured_anew(tmp_path: Path) -> None:
+    base = load_base(EMBEDDED)
+    choice(base, tmp_path, SMALL, silent)
+    choice(base, tmp_path, replace(SMALL, rank=8), silent)
+    assert len(list(tmp_path.glob("method-*.json"))) == 2
+
+
+@pytest.mark.usefixtures("small")
+def test_a_method_that_learns_nothing_does_not_win_by_doing_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(_: Any, method: str, plan: TrainPlan) -> dict[str, Any]:
+        if method == "context":
+            return {"failed": "The loss is nan."} if plan.learning_rate > 0.005 else {"recovered": 0.2, "breaks": []}
+        return {"recovered": 0.1 if plan.learning_rate < 0.005 else 0.9, "breaks": [] if plan.learning_rate < 0.005 else ["broken"]}
+
+    monkeypatch.setattr(choose._Sweep, "run", run)
+    found = choice(load_base(EMBEDDED), tmp_path, SMALL, silent)
+    assert (found.method, found.learning_rate, found.within_budget) == ("context", 0.003, True)
+    monkeypatch.setattr(choose._Sweep, "run", lambda *_: {"failed": "nan"})
+    with pytest.raises(NothingToLearn, match="No method could teach"):
+        choice(load_base(EMBEDDED), tmp_path / "other", SMALL, silent)
+
+
+def test_a_model_that_writes_nothing_about_what_it_reads_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(NothingToLearn, match="tiny writes nothing"):
+        choice(tiny_base(), tmp_path, SMALL, silent)
+    assert list(tmp_path.glob("method-*")) == []
+
+
+def test_the_embedded_model_was_measured_before_it_was_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "measure", lambda *_: pytest.fail("it was measured before"))
+    settings = load_settings(tmp_path, learn={"method": "auto"})
+    worker = Worker(load_base(EMBEDDED), tmp_path)
+
+    class Asks:
+        """A teacher whose worker is in this process."""
+
+        def choose(self, plan: dict[str, Any]) -> dict[str, Any]:
+            return worker.choose({"plan": plan}, silent)
+
+    found = with_method(Asks(), settings)  # type: ignore[arg-type]
+    kept = json.loads((choose.EMBEDDED_FOLDER / "method.json").read_text())
+    assert (found.learn.method, found.learn.learning_rate) == (kept["method"], kept["learning_rate"])
+    assert len(kept["sweep"]) == len(choose.CANDIDATES) * len(choose.RATES)
+    assert train_plan(found, warm=False, gentler=False)["learning_rate"] == kept["learning_rate"]
+    assert BUDGET.known == 0.03
+
+
+def test_a_configured_method_is_not_measured(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path)
+    assert with_method(None, settings) is settings  # type: ignore[arg-type]
