@@ -102,7 +102,7 @@ class Novelty(Section):
 
 
 class Elicit(Section):
-    samples: int = Field(16, ge=1, description="runs of text, and four times as many questions, drawn per definition")
+    samples: int = Field(16, ge=1, description="runs of text, and eight times as many questions, drawn per definition")
     endpoint: str | None = Field(None, description="OpenAI-compatible URL whose model writes the transfer set; the model itself when empty")
     endpoint_model: str | None = Field(None, description="model name at the endpoint")
     endpoint_key: SecretStr | None = Field(None, description="API key of the endpoint")
@@ -132,17 +132,20 @@ class Learn(Section):
     merged_rank: Annotated[Literal[8, 16, 32, 64, 128, 256], BeforeValidator(_number)] = Field(
         32, description="rank of the adapters that are merged of several topics, for aliases that have them; the engine must allow it"
     )
-    learning_rate: float = Field(1e-2, gt=0, lt=1, description="peak learning rate of the adapter's weights")
+    learning_rate: float = Field(7e-3, gt=0, lt=1, description="peak learning rate of the adapter's weights")
     warm_rate: float = Field(0.8, gt=0, le=1, description="factor on it where learning goes on from an earlier version of the topic")
     temperature: float = Field(
         1.0, gt=0, description="softens teacher and student; the paper uses 2, which needs about twice the steps here"
     )
     batch: int = Field(20, ge=1, description="examples a step")
-    passes: float = Field(7.0, gt=0, description="visits to each new example")
+    passes: float = Field(5.0, gt=0, description="visits to each new example")
     steps_min: int = Field(60, ge=1, description="fewest steps")
     steps_max: int = Field(2000, ge=1, description="most steps")
-    replay_batch: int = Field(3, ge=0, description="rows of the base's own text beside each step's examples")
+    replay_batch: int = Field(4, ge=0, description="rows of the base's own text beside each step's examples")
     replay_weight: float = Field(1.0, ge=0, description="how strongly the adapter is held to the base on them")
+    contrast: float = Field(
+        0.5, ge=0, le=0.9, description="share of that replay which asks about other names what was asked about the new ones"
+    )
     rehearsal: int = Field(64, ge=0, description="most examples of each earlier definition of the topic that are learnt along")
     rehearsal_share: float = Field(0.4, ge=0, lt=1, description="share of each step's examples that they take")
     definitions_max: int = Field(60, ge=1, description="most new definitions in one adapter; the rest waits for the next")

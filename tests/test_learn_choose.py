@@ -1,7 +1,6 @@
 """`learn.method = "auto"`: the sweep's choice, what is kept of it, and how the service takes it."""
 
-import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +8,17 @@ import pytest
 
 from daemon.config import load_settings
 from daemon.learn import choose
-from daemon.learn.budget import BUDGET
 from daemon.learn.choose import choice
 from daemon.learn.errors import NothingToLearn
-from daemon.learn.folders import EMBEDDED
+from daemon.learn.folders import EMBEDDED, EMBEDDED_PROBES
 from daemon.learn.models import load_base
 from daemon.learn.train import TrainPlan
 from daemon.learn.worker import Worker
 from daemon.stages.distill import train_plan, with_method
 from tests.learn_parts import tiny_base
 
-SMALL = TrainPlan(rank=4, alpha=4, batch=4, steps_min=3, steps_max=3, replay_batch=1)
+RATE = 0.01
+SMALL = TrainPlan(rank=4, alpha=4, learning_rate=RATE, batch=4, steps_min=3, steps_max=3, replay_batch=1)
 
 
 def silent(_: float, __: str) -> None:
@@ -27,8 +26,11 @@ def silent(_: float, __: str) -> None:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two things, two methods, three steps: what is tested is the choosing."""
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Two things, two methods, three steps, few questions: what is tested is the choosing."""
+    probes = tmp_path_factory.mktemp("probes") / "few.jsonl"
+    probes.write_text("".join(f"{line}\n" for line in EMBEDDED_PROBES.read_text().splitlines()[::11]))
+    monkeypatch.setattr(choose, "EMBEDDED_PROBES", probes)
     for name, value in {"CANDIDATES": ("context", "finetune_transfer"), "THINGS": 2, "SAMPLES": 2, "GENERIC_ROWS": 4}.items():
         monkeypatch.setattr(choose, name, value)
 
@@ -39,10 +41,10 @@ def test_what_learns_most_inside_the_budget_is_taken_and_kept(tmp_path: Path, mo
     told: list[str] = []
     found = choice(base, tmp_path, SMALL, lambda _, text: told.append(text))
     assert [(run["method"], run["learning_rate"]) for run in found.sweep] == [
-        ("context", 0.003),
-        ("context", 0.01),
-        ("finetune_transfer", 0.003),
-        ("finetune_transfer", 0.01),
+        ("context", 0.3 * RATE),
+        ("context", RATE),
+        ("finetune_transfer", 0.3 * RATE),
+        ("finetune_transfer", RATE),
     ]
     inside = [run for run in found.sweep if not run["breaks"]]
     assert found.recovered == max(run["recovered"] for run in inside)
@@ -50,9 +52,7 @@ def test_what_learns_most_inside_the_budget_is_taken_and_kept(tmp_path: Path, mo
     assert len(told) == len(found.sweep)
     monkeypatch.setattr(choose, "measure", lambda *_: pytest.fail("it was measured before"))
     assert choice(base, tmp_path, replace(SMALL, seed=5), silent) == found, "another seed is no other question"
-    answer = Worker(base, tmp_path).choose(
-        {"plan": {"rank": 4, "alpha": 4, "batch": 4, "steps_min": 3, "steps_max": 3, "replay_batch": 1}}, silent
-    )
+    answer = Worker(base, tmp_path).choose({"plan": asdict(SMALL)}, silent)
     assert answer == {"method": found.method, "learning_rate": found.learning_rate, "recovered": found.recovered, "within_budget": True}
 
 
@@ -73,7 +73,7 @@ def test_a_method_that_learns_nothing_does_not_win_by_doing_no_harm(tmp_path: Pa
 
     monkeypatch.setattr(choose._Sweep, "run", run)
     found = choice(load_base(EMBEDDED), tmp_path, SMALL, silent)
-    assert (found.method, found.learning_rate, found.within_budget) == ("context", 0.003, True)
+    assert (found.method, found.learning_rate, found.within_budget) == ("context", 0.3 * RATE, True)
     monkeypatch.setattr(choose._Sweep, "run", lambda *_: {"failed": "nan"})
     with pytest.raises(NothingToLearn, match="No method could teach"):
         choice(load_base(EMBEDDED), tmp_path / "other", SMALL, silent)
@@ -85,10 +85,10 @@ def test_a_model_that_writes_nothing_about_what_it_reads_is_said_so(tmp_path: Pa
     assert list(tmp_path.glob("method-*")) == []
 
 
-def test_the_embedded_model_was_measured_before_it_was_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choose, "measure", lambda *_: pytest.fail("it was measured before"))
+def test_learning_takes_what_was_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings(tmp_path, learn={"method": "auto"})
-    worker = Worker(load_base(EMBEDDED), tmp_path)
+    worker, rate = Worker(tiny_base(), tmp_path), settings.learn.learning_rate
+    monkeypatch.setattr(choose, "measure", lambda *_: choose.Choice("etcon", rate / 2, 0.5, True, ()))
 
     class Asks:
         """A teacher whose worker is in this process."""
@@ -96,12 +96,11 @@ def test_the_embedded_model_was_measured_before_it_was_shipped(tmp_path: Path, m
         def choose(self, plan: dict[str, Any]) -> dict[str, Any]:
             return worker.choose({"plan": plan}, silent)
 
-    found = with_method(Asks(), settings)  # type: ignore[arg-type]
-    kept = json.loads((choose.EMBEDDED_FOLDER / "method.json").read_text())
-    assert (found.learn.method, found.learn.learning_rate) == (kept["method"], kept["learning_rate"])
-    assert len(kept["sweep"]) == len(choose.CANDIDATES) * len(choose.RATES)
-    assert train_plan(found, warm=False, gentler=False)["learning_rate"] == kept["learning_rate"]
-    assert BUDGET.known == 0.03
+    for _ in range(2):
+        found = with_method(Asks(), settings)  # type: ignore[arg-type]
+        assert (found.learn.method, found.learn.learning_rate) == ("etcon", rate / 2)
+        assert train_plan(found, warm=False, gentler=False)["learning_rate"] == rate / 2
+    assert len(list(tmp_path.glob("method-*.json"))) == 1
 
 
 def test_a_configured_method_is_not_measured(tmp_path: Path) -> None:

@@ -27,8 +27,9 @@ from daemon.learn.data import Example
 from daemon.learn.elicit import ElicitPlan
 from daemon.learn.errors import NothingToLearn
 from daemon.learn.losses import forward_kl
+from daemon.learn.methods import held_targets
 from daemon.learn.models import Base, drop_adapter, new_adapter, trainable
-from daemon.learn.train import Progress, Target, TrainPlan, distillation_targets, replay_targets, shuffled, train
+from daemon.learn.train import Progress, Target, TrainPlan, distillation_targets, shuffled, train
 
 Json = dict[str, Any]
 
@@ -100,7 +101,7 @@ def _ours(
         started = time.monotonic()
         targets = distillation_targets(base, examples, plan)
         teacher_s = time.monotonic() - started
-        held = replay_targets(base, rows, plan) if plan.replay_weight else []
+        held = held_targets(base, examples, rows, plan, seen=plan.steps(len(targets)) * plan.replay_batch)
         new_adapter(base, ADAPTER, rank=plan.rank, alpha=plan.alpha, seed=plan.seed)
         report = train(base, targets, held, plan, tick)
     found = asker.recovered(base, ADAPTER)

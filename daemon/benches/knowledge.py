@@ -25,7 +25,7 @@ from daemon.learn.train import Progress, TrainPlan
 Json = dict[str, Any]
 
 BASE, IN_CONTEXT = "base", "in_context"
-RATES = (0.1, 0.3, 1.0)  # of the configured learning rate
+RATES = (0.3, 1.0, 3.0)  # of the configured learning rate
 GENERIC_ROWS = 60
 
 

@@ -70,7 +70,7 @@ def knowledge(
     limit: Limit = None,
     seed: Seed = 0,
     rates: Annotated[
-        str, typer.Option("--learning-rates", help="To be tried for each method; else 0.1, 0.3 and 1 times the configured one.")
+        str, typer.Option("--learning-rates", help="To be tried for each method; else 0.3, 1 and 3 times the configured one.")
     ] = "",
     out: Folder = None,
     as_json: Json = False,

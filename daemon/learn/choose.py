@@ -16,7 +16,7 @@ from daemon.learn.budget import BUDGET, best
 from daemon.learn.data import CHAT_FORM, Example
 from daemon.learn.elicit import ElicitPlan, Told, elicit, hold_out
 from daemon.learn.errors import LearnError, NotFinite, NothingToLearn
-from daemon.learn.folders import EMBEDDED, EMBEDDED_FOLDER, EMBEDDED_PROBES, EMBEDDED_THINGS, GENERAL_PROBES, GENERAL_THINGS
+from daemon.learn.folders import EMBEDDED, EMBEDDED_PROBES, EMBEDDED_THINGS, GENERAL_PROBES, GENERAL_THINGS
 from daemon.learn.methods import Lesson, learn
 from daemon.learn.models import Base, drop_adapter
 from daemon.learn.train import Progress, TrainPlan
@@ -40,18 +40,16 @@ class Choice:
 
 
 def choice(base: Base, cache: Path, plan: TrainPlan, progress: Progress) -> Choice:
-    """From the file made for exactly this base and plan, or measured now and kept. The embedded model brings its own file."""
+    """From the file made for exactly this base and plan, or measured now and kept."""
     asked = hashlib.sha256(json.dumps({**asdict(plan), "seed": 0}, sort_keys=True).encode()).hexdigest()[:8]
     own = cache / f"method-{base.digest[:16]}-{asked}.json"
-    for file in (EMBEDDED_FOLDER / "method.json", own):
-        if file.exists():
-            kept = json.loads(file.read_text())
-            if (kept.pop("base_digest"), kept.pop("plan")) == (base.digest, asked):
-                return Choice(**{**kept, "sweep": tuple(kept["sweep"])})
+    if own.exists():
+        kept = json.loads(own.read_text())
+        return Choice(**{**kept, "sweep": tuple(kept["sweep"])})
     cache.mkdir(parents=True, exist_ok=True)
     found = measure(base, cache, plan, progress)
     temporary = own.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"base_digest": base.digest, "plan": asked, **asdict(found)}, indent=1) + "\n")
+    temporary.write_text(json.dumps(asdict(found), indent=1) + "\n")
     temporary.rename(own)
     return found
 

@@ -29,7 +29,7 @@ class ElicitPlan:
     plain_tokens: int = 64
     question_tokens: int = 40
     answer_tokens: int = 40
-    turns: int = 4  # questions for each run of text
+    turns: int = 8  # questions for each run of text: a fact that nobody asks about is learnt badly
     temperature: float = 1.0
     seed: int = 0
     batch: int = 192
@@ -109,6 +109,11 @@ def greedy_answers(
     with using(base, adapter):
         plan = ElicitPlan(temperature=0.0, batch=batch)
         return [_text(base, ids) for ids in _sampled(base, prompts, [(form, context) for form, _, context in asked], new_tokens, plan)]
+
+
+def continued(base: Base, prompts: list[list[int]], new_tokens: int, plan: ElicitPlan) -> list[list[int]]:
+    """How the active model goes on after each prompt, in ids."""
+    return _sampled(base, prompts, [0] * len(prompts), new_tokens, plan)
 
 
 def _sampled(base: Base, prompts: list[list[int]], of: Sequence[Hashable], new_tokens: int, plan: ElicitPlan) -> list[list[int]]:

@@ -7,6 +7,7 @@ finetune_definition  cross-entropy on the definition, baselines.py
 finetune_transfer    cross-entropy on the same transfer set, baselines.py
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from daemon.learn import null_space, prune
 from daemon.learn.baselines import BaselinePlan, definition_targets, for_cross_entropy, held_to_base, transfer_targets
+from daemon.learn.contrast import contrast_rows
 from daemon.learn.data import Example
 from daemon.learn.errors import LearnError, NotFinite
 from daemon.learn.etcon import EtconPlan, edit, labels_of
@@ -25,6 +27,7 @@ from daemon.learn.train import Progress, Target, TrainPlan, TrainReport, distill
 
 Json = dict[str, Any]
 
+CONTRAST_MAX = 0.9
 METHODS = ("context", "split", "etcon", "finetune_definition", "finetune_transfer")
 
 
@@ -106,7 +109,7 @@ def _distil(
         raise LearnError(f"There is no method {method!r}.", hint=f"Set learn.method to one of: {', '.join(METHODS)}.")
     if held is None:  # as many rows as the run will look at: that the teacher reads them costs as much as training steps
         seen = plan.steps(len(targets), rehearsing=bool(rehearsed)) * plan.replay_batch
-        held = replay_targets(base, rows[:seen], plan) if plan.replay_weight and seen else []
+        held = held_targets(base, [*lesson.examples, *lesson.rehearsed], rows, plan, seen=seen)
     _start(base, name, rows, plan, parent)
     fresh = StudentSamples(base, name, lesson.examples, plan) if plan.on_policy else None
     before = prune.snapshot(trainable(base)) if plan.drop_largest else []
@@ -114,6 +117,18 @@ def _distil(
     if plan.drop_largest:
         details["dropped"] = prune.drop_largest(trainable(base), before, share=plan.drop_largest)
     return Learned(report, details)
+
+
+def held_targets(base: Base, examples: Sequence[Example], rows: Sequence[Sequence[int]], plan: TrainPlan, *, seen: int) -> list[Target]:
+    """What the adapter is held to the base on: rows of its own text, and questions about other names; as many as the run will look at."""
+    if not (plan.replay_weight and seen):
+        return []
+    wanted = round(seen * plan.contrast)
+    own = replay_targets(base, rows[: max(1, seen - wanted)], plan)
+    asked = contrast_rows(base, examples, rows, count=wanted, seed=plan.seed) if wanted else []
+    others = replay_targets(base, asked, replace(plan, replay_rows=0))
+    share = min(plan.contrast, CONTRAST_MAX)
+    return [*own, *itertools.islice(itertools.cycle(others), round(len(own) * share / (1 - share)))]
 
 
 def _etcon(
@@ -128,7 +143,7 @@ def _etcon(
 ) -> Learned:
     progress(0.0, "reasoning with the definitions in context")
     labels = labels_of(base, [*lesson.examples, *lesson.rehearsed], etcon)
-    held = replay_targets(base, rows, plan) if plan.replay_weight else []
+    held = held_targets(base, [*lesson.examples, *lesson.rehearsed], rows, plan, seen=len(rows))
     _start(base, name, rows, plan, parent)
     before = prune.snapshot(trainable(base)) if plan.drop_largest else []
     edited = edit(base, name, labels.spoken, held, plan, etcon, lambda f, text: progress(0.6 * f, text))

@@ -31,13 +31,13 @@ class TrainPlan:
 
     rank: int = 16
     alpha: int = 16
-    learning_rate: float = 1e-2
+    learning_rate: float = 7e-3
     temperature: float = 1.0
     batch: int = 20
     rehearsal_share: float = 0.4
-    replay_batch: int = 3
+    replay_batch: int = 4
     replay_weight: float = 1.0
-    passes: float = 7.0
+    passes: float = 5.0
     steps_min: int = 60
     steps_max: int = 2000
     warmup: float = 0.05
@@ -51,6 +51,7 @@ class TrainPlan:
     init: str = "random"  # or "null_space": a frozen down-projection that what the base has seen does not pass
     drop_largest: float = 0.0  # share of the update's largest entries that is given up after training
     replay_rows: int = 0  # rows of the base's own text that are used; 0: all
+    contrast: float = 0.5  # share of the replay that asks about other names what was asked about the new ones (contrast.py)
 
     def split(self, *, rehearsing: bool) -> tuple[int, int]:
         """(new, rehearsed) examples of a batch."""

@@ -95,7 +95,7 @@ def train_plan(settings: Settings, *, warm: bool, gentler: bool) -> dict[str, An
         "rank": s.rank, "alpha": s.rank, "learning_rate": rate, "temperature": s.temperature,
         "batch": s.batch, "passes": s.passes * longer, "rehearsal_share": s.rehearsal_share,
         "steps_min": min(s.steps_min * longer, s.steps_max),
-        "steps_max": s.steps_max, "replay_batch": s.replay_batch, "replay_weight": s.replay_weight,
+        "steps_max": s.steps_max, "replay_batch": s.replay_batch, "replay_weight": s.replay_weight, "contrast": s.contrast,
     }  # fmt: skip
 
 
