@@ -102,9 +102,12 @@ def need_mended(python: Path) -> None:
         "mended = 'lorefeed-cpu' in m.entry_points(group='vllm.general_plugins').names;"
         "print('leaks' if not mended and any('cpu' in name + version for name, version in builds.items()) else 'fine')"
     )
-    said = subprocess.run(
-        [str(python), "-c", program], env=vllm_environment(), capture_output=True, text=True, timeout=LOOK_TIMEOUT_S, check=False
-    )
+    try:
+        said = subprocess.run(
+            [str(python), "-c", program], env=vllm_environment(), capture_output=True, text=True, timeout=LOOK_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as err:
+        raise VllmFailed(f"{python} does not answer within {LOOK_TIMEOUT_S:g} s", hint=_INSTALL) from err
     folder = _PROJECT if (_PROJECT / "pyproject.toml").exists() else "FOLDER, the one Lorefeed was installed from"
     if said.stdout.strip() == "leaks":
         raise VllmFailed(
