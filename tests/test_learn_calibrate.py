@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from daemon.learn.calibrate import calibration, keep, threshold, told_apart
-from daemon.learn.folders import EMBEDDED, EMBEDDED_THINGS, GENERAL_THINGS
+from daemon.learn.folders import EMBEDDED
 from daemon.learn.models import load_base
+from daemon.learn.questions import EMBEDDED_THINGS, GENERAL_THINGS
 
 
 def test_where_both_lie_apart_the_threshold_is_halfway_between() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from daemon.config import load_settings
-from daemon.learn import choose
+from daemon.learn import choose, questions
 from daemon.learn.choose import choice
 from daemon.learn.errors import NothingToLearn
-from daemon.learn.folders import EMBEDDED, EMBEDDED_PROBES
+from daemon.learn.folders import EMBEDDED
 from daemon.learn.models import load_base
 from daemon.learn.train import TrainPlan
 from daemon.learn.worker import Worker
@@ -29,8 +29,8 @@ def silent(_: float, __: str) -> None:
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Two things, two methods, three steps, few questions: what is tested is the choosing."""
     probes = tmp_path_factory.mktemp("probes") / "few.jsonl"
-    probes.write_text("".join(f"{line}\n" for line in EMBEDDED_PROBES.read_text().splitlines()[::11]))
-    monkeypatch.setattr(choose, "EMBEDDED_PROBES", probes)
+    probes.write_text("".join(f"{line}\n" for line in questions.EMBEDDED_PROBES.read_text().splitlines()[::11]))
+    monkeypatch.setattr(questions, "EMBEDDED_PROBES", probes)
     for name, value in {"CANDIDATES": ("context", "finetune_transfer"), "THINGS": 2, "SAMPLES": 2, "GENERIC_ROWS": 4}.items():
         monkeypatch.setattr(choose, name, value)
 

@@ -9,6 +9,7 @@ from daemon.learn import data
 from daemon.learn.contrast import contrast_rows, other_names, questions
 from daemon.learn.data import CHAT_FORM, PLAIN_FORM, Example, mentions
 from daemon.learn.elicit import ElicitPlan, Told, elicit
+from daemon.learn.errors import LearnError
 from daemon.learn.folders import EMBEDDED
 from daemon.learn.methods import held_targets
 from daemon.learn.models import load_base
@@ -61,3 +62,8 @@ def test_without_names_the_bases_own_text_is_all() -> None:
     rows = [data.plain_prefix(base.tokenizer, "nobody was there")] * 8
     assert [t.ids for t in held_targets(base, [ASKED], rows, TrainPlan(), seen=10)] == [tuple(r) for r in rows[:5]]
     assert held_targets(base, [ASKED], rows, TrainPlan(replay_weight=0.0), seen=10) == []
+
+
+def test_a_share_that_leaves_no_text_of_the_bases_own_is_refused() -> None:
+    with pytest.raises(LearnError, match="contrast is 1"):
+        held_targets(tiny_base(), [ASKED], [[1, 2, 3]], TrainPlan(contrast=1.0), seen=10)

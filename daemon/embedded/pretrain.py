@@ -30,8 +30,8 @@ from daemon.embedded import world
 from daemon.embedded.corpus import Corpus
 from daemon.embedded.optimise import Muon, chunked_cross_entropy
 from daemon.learn import calibrate, replay
-from daemon.learn.folders import EMBEDDED_THINGS
 from daemon.learn.models import load_base
+from daemon.learn.questions import EMBEDDED_THINGS
 
 log = logging.getLogger("pretrain")
 

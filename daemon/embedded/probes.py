@@ -11,7 +11,7 @@ from pathlib import Path
 
 from daemon.embedded import world
 from daemon.embedded.skills import SKILLS
-from daemon.learn.folders import EMBEDDED_PROBES, EMBEDDED_THINGS, GENERAL_THINGS
+from daemon.learn.questions import EMBEDDED_PROBES, EMBEDDED_THINGS, GENERAL_THINGS, rows_of
 
 KNOWN, SKILL = 72, 60
 CALIBRATED, NEW_SEED = 60, "novelty"
@@ -31,7 +31,7 @@ def calibrating(seed: int = 6) -> list[dict[str, object]]:
     rng = random.Random(seed)
     known = [(e, world.definition(e, rng)) for e in rng.sample(world.known_entities(), CALIBRATED)]
     new = [(e, definition) for e, definition, _ in world.evaluation(NEW_SEED, CALIBRATED)]
-    everywhere = [json.loads(line) for line in GENERAL_THINGS.read_text().splitlines()]
+    everywhere = rows_of(GENERAL_THINGS)
     rows = [
         {"entity": e.name, "definition": text, "known": is_known} for pairs, is_known in ((known, True), (new, False)) for e, text in pairs
     ]

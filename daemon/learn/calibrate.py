@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from daemon.learn.elicit import ElicitPlan, Told
-from daemon.learn.folders import EMBEDDED, EMBEDDED_FOLDER, EMBEDDED_THINGS, GENERAL_THINGS
+from daemon.learn.folders import EMBEDDED, EMBEDDED_FOLDER
 from daemon.learn.models import Base
 from daemon.learn.novelty import novelty
+from daemon.learn.questions import EMBEDDED_THINGS, GENERAL_THINGS, rows_of
 
 MISSED_MAX = 0.02  # of new things, below the threshold
 _KNOWN_COVERED = 0.75
@@ -50,7 +51,7 @@ def keep(base: Base, file: Path, things: Path) -> Calibration:
 
 def measure(base: Base, things: Path) -> Calibration:
     """Draws answers about every thing with its definition in context, and scores them without it."""
-    rows = [json.loads(line) for line in things.read_text().splitlines()]
+    rows = rows_of(things)
     scored = novelty(base, [Told(i, row["entity"], row["definition"]) for i, row in enumerate(rows)], ElicitPlan())
     known, new = ([round(scored[i], 4) for i, row in enumerate(rows) if row["known"] is wanted] for wanted in (True, False))
     return Calibration(round(threshold(known, new), 4), round(told_apart(known, new), 4), tuple(known), tuple(new))

@@ -14,11 +14,11 @@ from typing import Any
 from daemon.learn import replay, score
 from daemon.learn.budget import BUDGET, best
 from daemon.learn.data import CHAT_FORM, Example
-from daemon.learn.elicit import ElicitPlan, Told, elicit, hold_out
+from daemon.learn.elicit import ElicitPlan, Told, cloze, elicit, hold_out
 from daemon.learn.errors import LearnError, NotFinite, NothingToLearn
-from daemon.learn.folders import EMBEDDED, EMBEDDED_PROBES, EMBEDDED_THINGS, GENERAL_PROBES, GENERAL_THINGS
 from daemon.learn.methods import Lesson, learn
 from daemon.learn.models import Base, drop_adapter
+from daemon.learn.questions import new_things, standing_probes
 from daemon.learn.train import Progress, TrainPlan
 
 Json = dict[str, Any]
@@ -75,8 +75,7 @@ class _Sweep:
 
     def __init__(self, base: Base, cache: Path) -> None:
         self._base = base
-        things = _rows(EMBEDDED_THINGS if base.name == EMBEDDED else GENERAL_THINGS)
-        new = [row for row in things if not row["known"]]
+        new = new_things(base.name)
         told = [Told(i, row["entity"], row["definition"]) for i, row in enumerate(new[:: len(new) // THINGS][:THINGS])]
         drawn = elicit(base, told, ElicitPlan(samples=SAMPLES))
         split = [hold_out(drawn[t.id], share=0.25, at_most=6, seed=t.id) for t in told]
@@ -84,7 +83,7 @@ class _Sweep:
         self._asked = [ask for _, aside in split for ask in _asks(aside)]
         if not self._taught or not self._asked:
             raise NothingToLearn(f"{base.name} writes nothing about the definitions it reads, so no method can be measured on it.")
-        rest = _rows(EMBEDDED_PROBES if base.name == EMBEDDED else GENERAL_PROBES)
+        rest = standing_probes(base.name)
         self._rest = {kind: [row for row in rest if row["kind"] == kind] for kind in ("locality", "skill")}
         self._rows, held_out = replay.split(replay.replay_rows(base, cache))
         self._held_out = held_out[:GENERIC_ROWS]
@@ -121,13 +120,8 @@ def _asks(aside: Sequence[Example]) -> list[score.Ask]:
     """A held-out question with the base's own answer; of a held-out sentence its last word."""
     found = []
     for e in aside:
-        left, _, last = e.text.rstrip(".!?").rpartition(" ")
         if e.form == CHAT_FORM:
             found.append(score.Ask(e.prompt, e.text, True, e.definition))
-        elif left:
-            found.append(score.Ask(left, last, False, e.definition))
+        elif (parts := cloze(e.text)) is not None:
+            found.append(score.Ask(*parts, False, e.definition))
     return found
-
-
-def _rows(file: Path) -> list[Json]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]

@@ -18,6 +18,7 @@ from daemon.learn.models import Base, using
 from daemon.learn.sample import sample
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Z0-9])")
+_CLOZE_WORDS = 5
 _MARKER = "\u241fhere\u241f"
 
 
@@ -167,6 +168,12 @@ def _is_whole(sentence: str) -> bool:
 
 def _is_question(text: str) -> bool:
     return 3 <= len(text.split()) <= 40 and "?" in text
+
+
+def cloze(sentence: str) -> tuple[str, str] | None:
+    """A sentence as left context and its last word as what should follow; None where it says too little to go by."""
+    words = sentence.rstrip(".!?").split()
+    return (" ".join(words[:-1]), words[-1]) if len(words) >= _CLOZE_WORDS else None
 
 
 def hold_out(examples: Sequence[Example], *, share: float, at_most: int, seed: int) -> tuple[list[Example], list[Example]]:

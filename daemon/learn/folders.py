@@ -1,4 +1,4 @@
-"""Where a base model lies, its digest, and what it is asked. Imports no torch, so that any process may ask."""
+"""Where a base model lies, and its digest. Imports no torch, so that any process may ask."""
 
 import hashlib
 from pathlib import Path
@@ -7,10 +7,6 @@ from daemon.learn.errors import ModelNotFound
 
 EMBEDDED = "embedded"
 EMBEDDED_FOLDER = Path(__file__).parents[1] / "embedded" / "model"
-# Versioned questions: the standing ones of every check, and things known and new by which novelty is measured.
-_PROBES = Path(__file__).parents[1] / "probes"
-EMBEDDED_PROBES, GENERAL_PROBES = _PROBES / "embedded-v1.jsonl", _PROBES / "general-v1.jsonl"
-EMBEDDED_THINGS, GENERAL_THINGS = _PROBES / "embedded-novelty-v1.jsonl", _PROBES / "general-novelty-v1.jsonl"
 _FILES = ["*.json", "*.safetensors", "*.model", "*.jinja", "*.txt"]
 _WEIGHTS = ("*.safetensors", "*.bin", "config.json", "tokenizer.json", "tokenizer.model")
 

@@ -27,7 +27,6 @@ from daemon.learn.train import Progress, Target, TrainPlan, TrainReport, distill
 
 Json = dict[str, Any]
 
-CONTRAST_MAX = 0.9
 METHODS = ("context", "split", "etcon", "finetune_definition", "finetune_transfer")
 
 
@@ -123,12 +122,14 @@ def held_targets(base: Base, examples: Sequence[Example], rows: Sequence[Sequenc
     """What the adapter is held to the base on: rows of its own text, and questions about other names; as many as the run will look at."""
     if not (plan.replay_weight and seen):
         return []
+    if not 0 <= plan.contrast < 1:
+        raise LearnError(f"contrast is {plan.contrast:g}, which is no share of the replay.", hint="Set it to at least 0 and less than 1.")
     wanted = round(seen * plan.contrast)
     own = replay_targets(base, rows[: max(1, seen - wanted)], plan)
     asked = contrast_rows(base, examples, rows, count=wanted, seed=plan.seed) if wanted else []
     others = replay_targets(base, asked, replace(plan, replay_rows=0))
-    share = min(plan.contrast, CONTRAST_MAX)
-    return [*own, *itertools.islice(itertools.cycle(others), round(len(own) * share / (1 - share)))]
+    # where there is less of either than was wanted, the share is kept: the base's own text is as long as it is, questions are seen again
+    return [*own, *itertools.islice(itertools.cycle(others), round(len(own) * plan.contrast / (1 - plan.contrast)))]
 
 
 def _etcon(

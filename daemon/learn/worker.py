@@ -252,13 +252,9 @@ def _as_json(e: Example) -> Json:
 
 
 def _cloze(plain: Iterable[Example]) -> list[Json]:
-    """Held-out sentences as left context and their last word(s) as target."""
-    probes = []
-    for e in plain:
-        words = e.text.rstrip(".!?").split()
-        if len(words) >= 5:
-            probes.append({"kind": "direct", "prompt": " ".join(words[:-1]), "target": words[-1], "chat": False})
-    return probes
+    """Held-out sentences without their last words."""
+    parts = [found for e in plain if (found := eliciting.cloze(e.text)) is not None]
+    return [{"kind": "direct", "prompt": left, "target": last, "chat": False} for left, last in parts]
 
 
 def serve(worker: Worker, requests: TextIO, answers: TextIO) -> None:

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 5.0
 LOOK_TIMEOUT_S = 2.0
 LOOK_EVERY_S = 2.0
-LOAD_TRIES = 3  # where many versions are asked for in turn, one may have given up its place again before it could answer
+LOAD_TRIES = 3  # where many versions are asked for in turn, one may lose its place again before it answers
 UNAVAILABLE = frozenset({502, 503, 504})
 _HEADERS = {"Content-Type": "application/json"}
 Load = Callable[[str, str, Sequence[str]], Awaitable[None]]
@@ -132,21 +132,18 @@ class Engines:
         return min(left, key=lambda e: (not e.healthy, adapter is not None and adapter not in e.resident, e.in_flight))
 
     async def _answer(self, engine: Engine, path: str, body: bytes, *, adapter: str | None) -> aiohttp.ClientResponse:
-        for _ in range(LOAD_TRIES):
+        for left in reversed(range(LOAD_TRIES + 1)):
             answer = await self._send(engine, path, body)
             if answer.status != 404 or adapter is None:
                 return answer
             answer.release()
             engine.resident.pop(adapter, None)
-            async with engine.loading:
-                await self._look_at(engine)
-                if adapter not in engine.resident:
-                    await self._load(engine.url, adapter, engine.coldest_first())
-        answer = await self._send(engine, path, body)
-        if answer.status == 404:
-            answer.release()
-            raise AdapterNotResident(f"The engine at {engine.url} has not got adapter {adapter}, although it said that it had loaded it")
-        return answer
+            if left:
+                async with engine.loading:
+                    await self._look_at(engine)
+                    if adapter not in engine.resident:
+                        await self._load(engine.url, adapter, engine.coldest_first())
+        raise AdapterNotResident(f"The engine at {engine.url} has not got adapter {adapter}, although it said that it had loaded it")
 
     async def _send(self, engine: Engine, path: str, body: bytes) -> aiohttp.ClientResponse:
         assert self._http is not None, "running() opens it"

@@ -42,7 +42,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     ("ddress already in use", "Another process listens on the engine's port; stop it, or set engine.port"),
     ("out of memory", "Lower engine.vllm_memory_share or engine.vllm_max_model_len, or let learning and serving take turns"),
     ("No available memory for the cache blocks", "Raise engine.vllm_memory_share, or lower engine.vllm_max_model_len"),
-    ("less than desired", "Something else holds the GPU's memory; lower engine.vllm_memory_share, or stop it"),
+    ("less than desired", "Something else holds the memory; lower engine.vllm_memory_share, or stop it"),
     ("max seq len", "Lower engine.vllm_max_model_len: the memory left does not hold one whole context"),
     ("greater than the derived max_model_len", "Lower engine.vllm_max_model_len: the model's own context is shorter"),
     ("api_server_count", "Only one API process can load adapters at run time; take --api-server-count out of engine.vllm_arguments"),
@@ -108,8 +108,8 @@ def need_mended(python: Path) -> None:
         )
     except subprocess.TimeoutExpired as err:
         raise VllmFailed(f"{python} does not answer within {LOOK_TIMEOUT_S:g} s", hint=_INSTALL) from err
-    folder = _PROJECT if (_PROJECT / "pyproject.toml").exists() else "FOLDER, the one Lorefeed was installed from"
-    if said.stdout.strip() == "leaks":
+    if said.stdout.strip() == "leaks":  # a Python that says anything else, or fails, is told of when vLLM is started with it
+        folder = _PROJECT if (_PROJECT / "pyproject.toml").exists() else "FOLDER, the one Lorefeed was installed from"
         raise VllmFailed(
             f"The vLLM of {python} is built for the CPU, where an adapter that answers one request leaks into the base model's"
             " answers to others at the same time; Lorefeed's plugin, which mends that, is not installed there",

@@ -3,16 +3,14 @@
 What the numbers mean, and when they refuse, is in `verdict.py` and `side_effects.py`.
 """
 
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from daemon.config import Settings
-from daemon.learn.folders import EMBEDDED, EMBEDDED_PROBES, EMBEDDED_THINGS, GENERAL_PROBES, GENERAL_THINGS
+from daemon.learn.questions import new_things, standing_probes
 from daemon.stages.base import MERGE, MERGED, answered_by, evenly, require_same_base, serving_adapter
 from daemon.stages.forgotten import forgotten_questions
 from daemon.stages.novelty import limit_of
@@ -84,11 +82,6 @@ def check(
     return run
 
 
-def standing_probes(model: str) -> list[Json]:
-    """The versioned probes that every adapter is asked: what the base knows and can do."""
-    return _lines(EMBEDDED_PROBES if model == EMBEDDED else GENERAL_PROBES)
-
-
 def _questions(registry: Registry, adapter: Adapter, settings: Settings) -> list[Asked]:
     texts: dict[int, Definition] = {d.id: d for d in registry.read.definitions(ids=[*adapter.definitions, *adapter.rehearsed])}
     own = [
@@ -114,13 +107,8 @@ def _questions(registry: Registry, adapter: Adapter, settings: Settings) -> list
 
 
 def _strangers(model: str) -> list[Json]:
-    things = _lines(EMBEDDED_THINGS if model == EMBEDDED else GENERAL_THINGS)
-    new = evenly([row for row in things if not row["known"]], STRANGERS)
+    new = evenly(new_things(model), STRANGERS)
     return [{"id": i, "entity": row["entity"], "definition": row["definition"]} for i, row in enumerate(new)]
-
-
-def _lines(file: Path) -> list[Json]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def _said_by_parts(registry: Registry, asked: Sequence[Asked], parts: Sequence[str]) -> list[Json | None]:
