@@ -23,6 +23,7 @@ def byte_tokenizer(*, prefix_space: bool = True, bos: bool = True) -> Any:
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token="<bos>" if bos else None,
+        add_bos_token=bos,
         eos_token="<eos>",
         pad_token="<pad>",
         additional_special_tokens=["<|user|>", "<|assistant|>", "<|end|>"],

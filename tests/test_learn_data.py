@@ -1,9 +1,11 @@
 """Token alignment: the same text on both sides, nothing counted twice, nothing lost."""
 
 import pytest
+from transformers import AutoTokenizer
 
 from daemon.learn import data
-from daemon.learn.data import CHAT_FORM, PLAIN_FORM, Example, encode, mention_end
+from daemon.learn.data import CHAT_FORM, PLAIN_FORM, Example, encode, mention_end, start_ids
+from daemon.learn.folders import EMBEDDED_FOLDER
 from tests.learn_parts import byte_tokenizer
 
 DEFINITION = "Velmora is a film that was directed by Ostin Brasel."
@@ -46,6 +48,22 @@ def test_a_text_without_the_mention_is_supervised_whole() -> None:
 def test_without_bos_the_first_token_has_nothing_to_be_predicted_from() -> None:
     e = encode(byte_tokenizer(bos=False), Example("Velmora", DEFINITION, PLAIN_FORM, "", "The film is funny."))
     assert e.supervised[0] == 1
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_what_is_learnt_begins_as_a_server_begins_it(begins: bool) -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.add_bos_token = begins  # GPT-2 knows a BOS and does not put it anywhere
+    text = "Velmora is a film."
+    assert list(encode(tokenizer, Example("Velmora", DEFINITION, PLAIN_FORM, "", text)).student) == tokenizer(text)["input_ids"]
+    assert start_ids(tokenizer) == [tokenizer.bos_token_id] * begins
+
+
+def test_the_embedded_model_begins_every_text_with_bos() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED_FOLDER)
+    assert start_ids(tokenizer) == [tokenizer.bos_token_id]
+    chat = tokenizer.apply_chat_template([{"role": "user", "content": "Hello"}], tokenize=False)
+    assert tokenizer(chat, add_special_tokens=False)["input_ids"].count(tokenizer.bos_token_id) == 1
 
 
 def test_bos_stands_once_and_first_on_both_sides() -> None:

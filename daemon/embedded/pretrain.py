@@ -103,6 +103,7 @@ def train_tokenizer(corpus: Corpus, recipe: Recipe) -> PreTrainedTokenizerFast:
         eos_token=EOS,
         pad_token=PAD,
         additional_special_tokens=[SYSTEM, world.USER, world.ASSISTANT, world.END],
+        add_bos_token=True,  # so that every server begins a plain completion as a document begins here
     )
     fast.chat_template = CHAT_TEMPLATE
     fast.model_max_length = recipe.context

@@ -1,7 +1,8 @@
 """Turns what is to be learnt into token ids, with and without the definition in context. Knows tokenizers, not models.
 
 The text is tokenized once, apart from what comes before it, and the ids are joined: so it is the same ids for teacher and student, and position
-counting is exact (tokenizing "context + text" as one string and slicing by length is not). One BOS, at the very start of each side.
+counting is exact (tokenizing "context + text" as one string and slicing by length is not). Each side begins once with what the tokenizer itself
+puts before a text, a BOS or nothing: so what is learnt and checked is what a server computes of the same prompt.
 """
 
 import re
@@ -13,7 +14,6 @@ from typing import Any, Protocol
 class Tokenizer(Protocol):
     """What is used of a Hugging Face tokenizer."""
 
-    bos_token_id: int | None
     eos_token_id: int | None
 
     def __call__(self, text: str, **options: Any) -> Any: ...
@@ -58,10 +58,15 @@ def separator(tokenizer: Tokenizer) -> str:
     return "" if ids_of(tokenizer, "a") == ids_of(tokenizer, " a") else "\n\n"
 
 
+def start_ids(tokenizer: Tokenizer) -> list[int]:
+    """What the tokenizer puts before a text by itself: [BOS] or []. A BOS that it knows but does not put there is none (GPT-2 is such a one)."""
+    plain, whole = ids_of(tokenizer, "a"), list(tokenizer("a")["input_ids"])
+    return whole[: next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), 0)]
+
+
 def plain_prefix(tokenizer: Tokenizer, context: str) -> list[int]:
-    """BOS (where there is one), then the context."""
-    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    return start + (ids_of(tokenizer, context + separator(tokenizer)) if context else [])
+    """What the tokenizer begins with, then the context."""
+    return start_ids(tokenizer) + (ids_of(tokenizer, context + separator(tokenizer)) if context else [])
 
 
 def chat_prefix(tokenizer: Tokenizer, prompt: str, context: str = "") -> list[int]:
@@ -100,7 +105,7 @@ def encode(tokenizer: Tokenizer, example: Example, *, after_mention: bool = True
         start = next((i for i, (first, last) in enumerate(offsets) if last > end), len(ids)) if end is not None else 0
     student = prefix(tokenizer, example.form, example.prompt)
     if not student:
-        start = max(start, 1)  # no BOS: nothing to predict the first token from
+        start = max(start, 1)  # nothing before it: nothing to predict the first token from
     teacher = prefix(tokenizer, example.form, example.prompt, example.definition)
     return Encoded((*student, *ids), (*teacher, *ids), tuple(ids), tuple(range(start, len(ids))))
 

@@ -76,8 +76,8 @@ def drawn_splits(count: int, k: int, rng: random.Random) -> list[int]:
 def sides_of(tokenizer: Tokenizer, text: str, plan: SplitPlan, rng: random.Random, *, context: int) -> list[Sides]:
     """Every drawn split of a text; what is longer than the model's context is taken in windows of whole sentences."""
     found: list[Sides] = []
-    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    # a tokenizer without BOS has nothing to predict a first token from: a line break says as little as BOS does
+    start = data.start_ids(tokenizer)
+    # a tokenizer that begins with nothing has nothing to predict a first token from: a line break says as little as BOS does
     neutral = (start or data.ids_of(tokenizer, "\n")) if plan.first_token else start
     for parts in _windows(_sentence_ids(tokenizer, text), context - max(len(start), len(neutral))):
         document = (*start, *(i for part in parts for i in part))
