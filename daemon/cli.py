@@ -40,6 +40,7 @@ from daemon.commands import (
     pausing,
     releases,
     services,
+    sign,
     status,
 )
 from daemon.commands.place import Place
@@ -94,6 +95,7 @@ adapters.app.command("diff")(adapter_files.diff)
 adapters.app.command("export")(adapter_files.export)
 adapters.app.command("import")(adapter_import.import_)
 adapters.app.command("gc")(collect.gc)
+adapters.app.command("sign")(sign.sign)
 bench.app.command("gateway")(bench_gateway.gateway)
 bench.app.command("ingest")(bench_ingest.ingest)
 bench.app.command("near")(bench_near.near)

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, NestedSecretsSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from daemon.errors import ConfigError
+from daemon.references import file_of_reference
 from daemon.sections import (
     Canary,
     Check,
@@ -26,6 +27,7 @@ from daemon.sections import (
     Notify,
     Novelty,
     Retention,
+    Signing,
     Sources,
     Watermarks,
 )
@@ -55,11 +57,18 @@ class Settings(BaseSettings):
     watermarks: Watermarks = Watermarks()
     notify: Notify = Notify()
     retention: Retention = Retention()
+    signing: Signing = Signing()
 
     @property
     def served_name(self) -> str:
         """The base model's name towards clients."""
         return "lorefeed-embedded" if self.model == "embedded" else self.model
+
+    @property
+    def private_key(self) -> Path | None:
+        """The file of the key that signs new versions. ConfigError when it is a credential and none were handed over."""
+        named = self.signing.private_key
+        return None if named is None else file_of_reference(named, used_for="signing.private_key")
 
     @classmethod
     def settings_customise_sources(

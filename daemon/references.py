@@ -19,14 +19,24 @@ def resolve_reference(value: str, *, used_for: str) -> str:
     if form == "file":
         return _read(Path(name).expanduser(), used_for)
     if form == "credential":
-        folder = os.environ.get("CREDENTIALS_DIRECTORY")
-        if folder is None:
-            raise ConfigError(
-                f"{used_for} is to come from the credential {name}, but no credentials were handed over.",
-                hint=f"Add LoadCredential={name}:/path/of/the/file to the unit, or use file:PATH.",
-            )
-        return _read(Path(folder) / Path(name).name, used_for)
+        return _read(_credential(name, used_for), used_for)
     raise ConfigError(f"{used_for} is written out in the configuration.", hint=f"Name where it is kept instead: {_FORMS}.")
+
+
+def file_of_reference(value: str, *, used_for: str) -> Path:
+    """The file behind `file:PATH` or `credential:NAME`, for what has to be a file. ConfigError when no credentials were handed over."""
+    form, _, name = value.partition(":")
+    return Path(name).expanduser() if form == "file" else _credential(name, used_for)
+
+
+def _credential(name: str, used_for: str) -> Path:
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder is None:
+        raise ConfigError(
+            f"{used_for} is to come from the credential {name}, but no credentials were handed over.",
+            hint=f"Add LoadCredential={name}:/path/of/the/file to the unit, or use file:PATH.",
+        )
+    return Path(folder) / Path(name).name
 
 
 def _read(path: Path, used_for: str) -> str:

@@ -288,6 +288,15 @@ class Watermarks(Section):
     memory_free_min_bytes: int = Field(2**28, ge=0, description="learning waits while the machine has less than this to give")
 
 
+class Signing(Section):
+    private_key: str | None = Field(
+        None,
+        pattern="^(file|credential):.",
+        description="file:PATH or credential:NAME of the key (PEM, elliptic curve) that signs new versions",
+    )
+    public_key: Path | None = Field(None, description="versions that are not signed by its private key are not loaded; any are when empty")
+
+
 class Retention(Section):
     failed_jobs_days: int = Field(90, ge=1, description="how long the rows of failed jobs are kept; done ones are kept for six hours")
     set_aside_days: int = Field(30, ge=1, description="how long what a restore set aside is kept")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,16 +25,15 @@ def reconcile_settings(settings: Settings) -> ReconcileSettings:
     """With what the engine was started with, where this home started it; of an engine that somebody else starts no more is known than it says."""
     engine = settings.engine
     started = None if engine.url is not None else last_start(settings.home, model=settings.model, revision=settings.revision)
-    if started is None:
-        return ReconcileSettings(base_name=settings.served_name, max_resident=engine.max_resident, idle_s=engine.idle_s)
-    return ReconcileSettings(
+    always = ReconcileSettings(
         base_name=settings.served_name,
-        base_digest=started.base_digest,
-        base_folder=Path(started.folder),
         max_resident=engine.max_resident,
         idle_s=engine.idle_s,
-        max_rank=started.max_rank,
+        public_key=settings.signing.public_key,
     )
+    if started is None:
+        return always
+    return replace(always, base_digest=started.base_digest, base_folder=Path(started.folder), max_rank=started.max_rank)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from registry.errors import (
     NotAllowed,
     NothingToRollBack,
     NotPromotable,
+    NotSigned,
     NotThere,
     RegistryBusy,
     RegistryDamaged,
@@ -52,11 +53,13 @@ from registry.records import (
 from registry.registry import Registry
 from registry.restore import delete_set_aside
 from registry.served import Served, ServedAdapter, ServedAlias, ServedView
+from registry.signatures import SIGNATURE, sign_folder, signature_problem
 from registry.states import AdapterState, DefinitionState, DocumentState, FeedState, JobState, check_move
 from registry.store import Store
 from registry.store_import import Taught
 
 __all__ = [
+    "SIGNATURE",
     "Adapter",
     "AdapterState",
     "Alias",
@@ -94,6 +97,7 @@ __all__ = [
     "NewTransferExample",
     "NotAllowed",
     "NotPromotable",
+    "NotSigned",
     "NotThere",
     "NothingToRollBack",
     "Probe",
@@ -118,6 +122,8 @@ __all__ = [
     "entity_key",
     "measured",
     "normal_text",
+    "sign_folder",
+    "signature_problem",
     "split_adapter_name",
     "text_digest",
     "verify_file",

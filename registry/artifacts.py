@@ -19,6 +19,7 @@ from typing import Any
 from registry.errors import ArtifactDamaged, ArtifactNotWritten, NotThere
 from registry.identity import split_adapter_name
 from registry.records import Adapter
+from registry.signatures import SIGNATURE, sign_folder
 
 MANIFEST = "manifest.json"
 _INCOMING = ".incoming"
@@ -58,20 +59,24 @@ class Artifacts:
             shutil.copytree(folder, temp, symlinks=True, dirs_exist_ok=True)
         return self.publish(temp, adapter_name=adapter_name, manifest=manifest)
 
-    def publish(self, temp: Path, *, adapter_name: str, manifest: Mapping[str, Any]) -> str:
-        """Makes `temp` the adapter's folder and returns the digest of its manifest. On any failure nothing of it is left."""
+    def publish(self, temp: Path, *, adapter_name: str, manifest: Mapping[str, Any], private_key: Path | None = None) -> str:
+        """Makes `temp` the adapter's folder, signed if there is a key; returns its manifest's digest. On any failure nothing of it is left."""
         topic, version = split_adapter_name(adapter_name)
         with _written(f"The folder of {adapter_name}", discard=temp):
             files = _describe_files(temp, adapter_name)
             content = _canonical({**manifest, "adapter": adapter_name, "files": files})
             digest = hashlib.sha256(content).hexdigest()
             (temp / MANIFEST).write_bytes(content)
+            if private_key is not None:
+                sign_folder(temp, private_key)
             _sync_tree(temp)
             target = self.root / topic / f"{version}-{digest[:12]}"
             if not self._is_whole(target, digest):
                 self._move_in(temp, target)
-            else:
-                shutil.rmtree(temp)  # the same bytes were published before a crash
+            else:  # the same bytes were published before a crash, perhaps before there was a key
+                if private_key is not None:
+                    (temp / SIGNATURE).replace(target / SIGNATURE)
+                shutil.rmtree(temp)
         return digest
 
     def path(self, adapter: Adapter) -> Path:
@@ -150,7 +155,9 @@ def _verify_folder(path: Path, digest: str, *, contents: bool) -> None:
     expected: dict[str, dict[str, Any]] = json.loads(content)["files"]
     for name, facts in expected.items():
         verify_file(path / name, facts, contents=contents)
-    extra = sorted({_relative(p, path) for p in path.rglob("*") if not p.is_dir() or p.is_symlink()} - expected.keys() - {MANIFEST})
+    extra = sorted(
+        {_relative(p, path) for p in path.rglob("*") if not p.is_dir() or p.is_symlink()} - expected.keys() - {MANIFEST, SIGNATURE}
+    )
     if extra:
         raise ArtifactDamaged(f"{path / extra[0]} was not published with the adapter")
 
@@ -180,9 +187,9 @@ def _describe_files(temp: Path, adapter_name: str) -> dict[str, dict[str, Any]]:
             raise ArtifactNotWritten(
                 f"{adapter_name} was not published: {name} is not a plain file", hint="Copy the file itself into the adapter's folder"
             )
-        if name == MANIFEST:
+        if name in (MANIFEST, SIGNATURE):
             raise ArtifactNotWritten(
-                f"{adapter_name} was not published: it brings a {MANIFEST} of its own", hint="Give those facts to publish() instead"
+                f"{adapter_name} was not published: it brings a {name} of its own", hint="Give those facts to publish() instead"
             )
         if path.is_file():
             files[name] = {"size": path.stat().st_size, "sha256": _hash_file(path)}

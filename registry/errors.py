@@ -54,6 +54,12 @@ class NothingToRollBack(RegistryError):
     hint = "List what was served: lorefeed releases ALIAS"
 
 
+class NotSigned(RegistryError):
+    """The adapter's folder could not be signed."""
+
+    hint = "Look at signing.private_key: lorefeed config; the key is a PEM file of an elliptic curve (openssl ecparam -genkey)"
+
+
 class LeaseLost(RegistryError):
     """The job is no longer held by this owner."""
 

@@ -40,8 +40,10 @@ def import_(
     lorefeed check news@12 && lorefeed promote news@12
     """
     manifest = _manifest(folder)
-    with place_of(ctx).registry(create=True) as registry:
-        made = bring_in(registry, folder, manifest, topic=topic or str(manifest["adapter"]).split("@")[0])
+    place = place_of(ctx)
+    key = place.settings().private_key
+    with place.registry(create=True) as registry:
+        made = bring_in(registry, folder, manifest, topic=topic or str(manifest["adapter"]).split("@")[0], private_key=key)
     if as_json:
         show_json(adapter_json(made, None))
         return
@@ -49,7 +51,7 @@ def import_(
     say(f"Check it, then release it: lorefeed check {made.name} && lorefeed promote {made.name}")
 
 
-def bring_in(registry: Registry, folder: Path, manifest: dict[str, Any], *, topic: str) -> Adapter:
+def bring_in(registry: Registry, folder: Path, manifest: dict[str, Any], *, topic: str, private_key: Path | None = None) -> Adapter:
     """The rows and the published folder of a verified export; the version waits for its check."""
     from registry import NewProbe, NewTransferExample, Taught
 
@@ -70,10 +72,12 @@ def bring_in(registry: Registry, folder: Path, manifest: dict[str, Any], *, topi
     for row in rows:
         registry.write.save_transfer_set(row.id, examples[row.id])
         registry.write.save_probes(row.id, probes[row.id])
-    return _publish(registry, folder, manifest, topic, by_old_id)
+    return _publish(registry, folder, manifest, topic, by_old_id, private_key=private_key)
 
 
-def _publish(registry: Registry, folder: Path, manifest: dict[str, Any], topic: str, rows: dict[int, Definition]) -> Adapter:
+def _publish(
+    registry: Registry, folder: Path, manifest: dict[str, Any], topic: str, rows: dict[int, Definition], *, private_key: Path | None
+) -> Adapter:
     config = json.loads((folder / "adapter_config.json").read_text())
     facts = {"imported": {"adapter": manifest["adapter"], "digest": _digest(folder)}}
     adapter = registry.write.begin_adapter(
@@ -87,7 +91,8 @@ def _publish(registry: Registry, folder: Path, manifest: dict[str, Any], topic: 
     kept = {name: value for name, value in manifest.items() if name not in ("adapter", "files")}
     ids = {name: [rows[i].id for i in manifest[name]] for name in ("definitions", "rehearsed")}
     taught = [{**d, "id": rows[int(d["id"])].id, "document": rows[int(d["id"])].document_id} for d in manifest["taught"]]
-    digest = registry.artifacts.publish(out, adapter_name=adapter.name, manifest={**kept, **ids, "taught": taught, **facts})
+    ours = {**kept, **ids, "taught": taught, **facts}
+    digest = registry.artifacts.publish(out, adapter_name=adapter.name, manifest=ours, private_key=private_key)
     return registry.write.finish_learning(adapter.name, digest=digest)
 
 

@@ -22,7 +22,8 @@ def gateway(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """The gateway's own ceiling before an engine that computes nothing, and its cost before the embedded engine against that one direct.
+    """What the gateway costs: its own ceiling before an engine that computes nothing; what it adds before an engine that answers after 100 ms and
+    takes none of this machine's cores, as on a GPU; and before the embedded engine, which takes them all. Each against the engine direct.
 
     \b
     lorefeed bench gateway
@@ -35,9 +36,10 @@ def gateway(
         show_json(found)
         return
     _show("an engine that computes nothing", found["ceiling"])
-    if "engine" in found:
-        _show("the embedded engine", {name: turn for name, turn in found["engine"].items() if isinstance(turn, dict)})
-        show_facts({name: value for name, value in found["engine"].items() if not isinstance(value, dict)})
+    for part, title in (("paced", "an engine that answers after 100 ms"), ("engine", "the embedded engine")):
+        if part in found:
+            _show(title, {name: turn for name, turn in found[part].items() if isinstance(turn, dict)})
+            show_facts({name: value for name, value in found[part].items() if not isinstance(value, dict)})
 
 
 def _show(title: str, turns: dict[str, Any]) -> None:

@@ -88,6 +88,7 @@ def _findings(place: Place) -> Iterator[Finding]:
             yield from _work_findings(registry)
             if settings is not None:
                 yield from _base_findings(registry, settings)
+                yield from _signature_findings(registry, settings)
     except RegistryError as err:
         yield Finding("error", "registry", str(err), err.hint)
     if settings is not None:
@@ -104,6 +105,29 @@ def _audit_findings(registry: Registry) -> Iterator[Finding]:
         yield Finding(
             "error", "audit log", problem, "Compare with a backup: lorefeed audit list; somebody has changed the registry by hand"
         )
+
+
+def _signature_findings(registry: Registry, settings: Settings) -> Iterator[Finding]:
+    """Damaged folders are the registry's finding; here, what is whole and not signed by whom it must be."""
+    from registry import ArtifactDamaged, Finding, signature_problem
+
+    key = settings.signing.public_key
+    if key is None:
+        return
+    for adapter in registry.read.adapters():
+        if adapter.state not in _LOADABLE or adapter.digest is None or adapter.removed_at is not None:
+            continue
+        try:
+            problem = signature_problem(registry.artifacts.verify(adapter), key)
+        except ArtifactDamaged:
+            continue
+        if problem is not None:
+            yield Finding(
+                "error" if adapter.state == "live" else "warning",
+                f"adapter {adapter.name}",
+                problem,
+                f"If you know where it comes from: lorefeed adapters sign {adapter.name}",
+            )
 
 
 def _room_findings(place: Place, settings: Settings) -> Iterator[Finding]:

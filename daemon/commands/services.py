@@ -79,7 +79,9 @@ def _record_start(settings: Settings, folder: Path, *, kind: str, max_rank: int 
     from daemon.serving.started import Started, record_start
 
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    started = Started(kind, settings.model, settings.revision, str(folder), digest_of(folder), max_rank)
+    started = Started(
+        kind, settings.model, settings.revision, str(folder), digest_of(folder), max_rank, settings.signing.public_key is not None
+    )
     record_start(settings.home, started)
 
 

@@ -1,4 +1,5 @@
-"""What the gateway costs: its own ceiling in front of an engine that computes nothing, and in front of a real one against that one direct.
+"""What the gateway costs: its own ceiling in front of an engine that computes nothing, what it adds to the latency of one that leaves this machine's
+cores alone, as one on a GPU does, and in front of a real one, each against that engine direct.
 
 Everything runs as its own process on this machine, as in service, and is measured in turns, so that a machine that slows down slows all alike.
 """
@@ -25,10 +26,14 @@ from daemon.serving.errors import ServingError
 from registry import NewCheckRun, NewDefinition, NewDocument, Registry
 
 ALIAS = "bench"
+BASE = "lorefeed-embedded"
 NAMES = 1000  # learnt by the alias's adapter, so that each request is searched for them
 PROMPT = "Please tell me what you had for breakfast today, and whom you met on your way to the harbour. " * 4
+PAUSE_MS = 100.0  # about what a short answer takes a model of some billion parameters on a GPU
 START_WITHIN_S = 600.0  # a peer imports for minutes on a busy machine
+_STANDIN = (sys.executable, "-m", "daemon.serving.standin")
 Turn = dict[str, Any]
+Start = Callable[..., None]
 
 
 class BenchFailed(ServingError):
@@ -46,25 +51,33 @@ def bench_gateway(
     with tempfile.TemporaryDirectory(prefix="lorefeed-bench-") as folder, contextlib.ExitStack() as stack:
         home = Path(folder)
         _prepare(home)
-        standin, gateway = _port(), _port()
         start = _starter(stack, home)
-        start("stand-in", [sys.executable, "-m", "daemon.serving.standin", str(standin), "lorefeed-embedded"], f"{_at(standin)}/health")
-        start("gateway", _lorefeed("gateway"), f"{_at(gateway)}/healthz", {"ENGINE__PORT": standin, "GATEWAY__PORT": gateway})
-        where = {"direct": (_at(standin), "lorefeed-embedded"), "gateway": (_at(gateway), ALIAS)}
+        standin = _port()
+        where = _with_gateway(start, "stand-in", [*_STANDIN, str(standin), BASE], standin)
         if litellm is not None:
             where["litellm"] = (_start_litellm(start, litellm, home, standin), ALIAS)
         say("In front of an engine that computes nothing")
         answer["ceiling"] = _turns(where, body, clients=clients, seconds=seconds, rounds=rounds)
         say(", ".join(f"{name} {turn['per_second']:g}/s" for name, turn in answer["ceiling"].items()))
+        say(f"In front of an engine that takes {PAUSE_MS:g} ms and none of this machine's cores")
+        pausing = _port()
+        where = _with_gateway(start, "stand-in", [*_STANDIN, str(pausing), BASE, str(PAUSE_MS)], pausing)
+        found = _turns(where, body, clients=clients, seconds=seconds, rounds=rounds)
+        answer["paced"] = found | _against(found["direct"], found["gateway"])
         if engine:
-            real, front = _port(), _port()
-            start("engine", _lorefeed("engine"), f"{_at(real)}/health", {"ENGINE__PORT": real})
-            start("gateway", _lorefeed("gateway"), f"{_at(front)}/healthz", {"ENGINE__PORT": real, "GATEWAY__PORT": front})
             say("In front of the embedded engine")
-            both = {"direct": (_at(real), "lorefeed-embedded"), "gateway": (_at(front), ALIAS)}
-            found = _turns(both, body | {"ignore_eos": True}, clients=clients, seconds=seconds, rounds=rounds)
+            where = _with_gateway(start, "engine", _lorefeed("engine"), _port())
+            found = _turns(where, body | {"ignore_eos": True}, clients=clients, seconds=seconds, rounds=rounds)
             answer["engine"] = found | _against(found["direct"], found["gateway"])
     return answer
+
+
+def _with_gateway(start: Start, name: str, command: list[str], port: int) -> dict[str, tuple[str, str]]:
+    """Starts an engine that listens on `port` and a gateway before it. Where either is asked, and for which model."""
+    front = _port()
+    start(name, command, f"{_at(port)}/health", {"ENGINE__PORT": port})
+    start("gateway", _lorefeed("gateway"), f"{_at(front)}/healthz", {"ENGINE__PORT": port, "GATEWAY__PORT": front})
+    return {"direct": (_at(port), BASE), "gateway": (_at(front), ALIAS)}
 
 
 def _against(direct: Turn, gateway: Turn) -> dict[str, float]:
@@ -117,9 +130,6 @@ def _prepare(home: Path) -> None:
         write.finish_learning(adapter.name, digest=digest)
         write.record_check(adapter.name, NewCheckRun(digest=digest, base_digest="0", verdict="passed"))
         write.promote(ALIAS, adapter.name, actor="bench", reason=None)
-
-
-Start = Callable[..., None]
 
 
 def _starter(stack: contextlib.ExitStack, home: Path) -> Start:

@@ -18,7 +18,7 @@ from daemon.serving.names import is_adapter_name
 from daemon.serving.preload import preload_problem
 from daemon.serving.questions import own_questions, right
 from daemon.serving.settings import ReconcileSettings
-from registry import Adapter, AdapterState, ArtifactDamaged, Registry, Release
+from registry import Adapter, AdapterState, ArtifactDamaged, Registry, Release, signature_problem
 
 log = logging.getLogger(__name__)
 ACTOR = "reconcile"
@@ -59,7 +59,7 @@ def reconcile(registry: Registry, client: EngineClient, *, settings: ReconcileSe
         is_there = adapter.name in resident and _is_ours(registry, adapter, resident[adapter.name])
         try:
             if is_there and adapter.unserved is None:
-                _folders.need_whole(registry, adapter)
+                _folders.need_whole(registry, adapter, public_key=settings.public_key)
                 kept.append(adapter.name)
                 continue
             if adapter.name in resident:
@@ -109,7 +109,7 @@ def load_verified(registry: Registry, client: EngineClient, adapter: Adapter, *,
             f"{adapter.name} was made for base {adapter.base_digest[:12]}, but the engine serves base {settings.base_digest[:12]}",
             hint=f"Serve the base it was made for, or learn again: lorefeed learn {adapter.topic}",
         )
-    path = _folders.verify(registry, adapter).resolve()
+    path = _folders.verify(registry, adapter, public_key=settings.public_key).resolve()
     if problem := preload_problem(path, max_rank=settings.max_rank, base_folder=settings.base_folder):
         raise AdapterRefused(adapter.name, problem)
     client.load(adapter.name, str(path))
@@ -190,16 +190,18 @@ class _Folders:
     def __init__(self) -> None:
         self._seen: dict[Path, tuple[tuple[str, int, int, int], ...]] = {}
 
-    def need_whole(self, registry: Registry, adapter: Adapter) -> None:
-        """Raises ArtifactDamaged."""
+    def need_whole(self, registry: Registry, adapter: Adapter, *, public_key: Path | None) -> None:
+        """Raises what verify() does."""
         path = registry.artifacts.path(adapter)
         if self._seen.get(path) != _signature(path):
-            self.verify(registry, adapter)
+            self.verify(registry, adapter, public_key=public_key)
 
-    def verify(self, registry: Registry, adapter: Adapter) -> Path:
-        """Reads every byte. Raises ArtifactDamaged."""
+    def verify(self, registry: Registry, adapter: Adapter, *, public_key: Path | None) -> Path:
+        """Reads every byte. Raises ArtifactDamaged, or AdapterRefused if it is not signed by whom it must be."""
         before = _signature(registry.artifacts.path(adapter))  # before: what changes meanwhile must be read again
         path = registry.artifacts.verify(adapter)
+        if public_key is not None and (problem := signature_problem(path, public_key)):
+            raise AdapterRefused(adapter.name, problem)
         self._seen[path] = before
         return path
 

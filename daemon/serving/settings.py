@@ -28,6 +28,7 @@ class ReconcileSettings:
 
     base_name: str
     base_digest: str | None = None  # when known, adapters made for another base are not loaded
+    public_key: Path | None = None  # when given, adapters must be signed by its private key
     base_folder: Path | None = None  # when known, adapters must fit the shapes of its layers
     canary_tokens: int = 8  # how much text proves that an adapter does something
     proof_questions: int = 4  # of the check's own questions, asked again after each load

@@ -1,6 +1,7 @@
-"""A stand-in for an engine that computes nothing: one constant answer, as fast as Python can. Finds the gateway's own ceiling, nothing else.
+"""A stand-in for an engine that computes nothing: one constant answer, at once (finds the gateway's own ceiling) or after a pause, as of an engine
+that computes on a device of its own (finds what the gateway adds to a latency). Nothing else.
 
-python -m daemon.serving.standin PORT BASE_NAME
+python -m daemon.serving.standin PORT BASE_NAME [PAUSE_MS]
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _ANSWER = {
 class StandIn(asyncio.Protocol):
     """One connection. Lists the base model, and says yes to everything else."""
 
-    def __init__(self, base_name: str) -> None:
+    def __init__(self, base_name: str, pause_s: float) -> None:
+        self._pause_s = pause_s
         listing = {"object": "list", "data": [{"id": base_name, "root": base_name, "parent": None}]}
         self._replies = {b"/v1/models": _reply(json.dumps(listing).encode()), b"/health": _reply(b"")}
         self._answer = _reply(json.dumps(_ANSWER).encode())
@@ -43,17 +45,21 @@ class StandIn(asyncio.Protocol):
         self._path = urlsplit(url).path
 
     def on_message_complete(self) -> None:
-        self._transport.write(self._replies.get(self._path, self._answer))
+        reply = self._replies.get(self._path)
+        if reply is None and self._pause_s:
+            asyncio.get_running_loop().call_later(self._pause_s, self._transport.write, self._answer)
+        else:
+            self._transport.write(reply or self._answer)
 
 
 def _reply(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
 
 
-async def stand_in(port: int, base_name: str) -> None:
-    server = await asyncio.get_running_loop().create_server(lambda: StandIn(base_name), "127.0.0.1", port)
+async def stand_in(port: int, base_name: str, pause_s: float) -> None:
+    server = await asyncio.get_running_loop().create_server(lambda: StandIn(base_name, pause_s), "127.0.0.1", port)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    uvloop.run(stand_in(int(sys.argv[1]), sys.argv[2]))
+    uvloop.run(stand_in(int(sys.argv[1]), sys.argv[2], float(sys.argv[3]) / 1000 if len(sys.argv) > 3 else 0.0))

@@ -25,6 +25,7 @@ class Started:
     folder: str
     base_digest: str
     max_rank: int | None = None
+    signed: bool = False  # only signed versions are to be loaded
 
 
 def record_start(home: Path, started: Started) -> None:

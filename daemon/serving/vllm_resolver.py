@@ -47,8 +47,10 @@ def find_served(home: Path, name: str) -> Path | None:
     digest, base_digest = row
     path = (home / "artifacts" / topic / f"{version}-{digest[:12]}").resolve()
     started = read_start(home)
-    if started is not None and started.base_digest != base_digest:
-        problem: str | None = f"it was made for base {base_digest[:12]}, this engine serves base {started.base_digest[:12]}"
+    if started is not None and started.signed:
+        problem: str | None = "its signature has to be checked first, which the daemon does"
+    elif started is not None and started.base_digest != base_digest:
+        problem = f"it was made for base {base_digest[:12]}, this engine serves base {started.base_digest[:12]}"
     else:
         max_rank, base_folder = (None, None) if started is None else (started.max_rank, Path(started.folder))
         problem = damage(path, digest) or preload_problem(path, max_rank=max_rank, base_folder=base_folder)

@@ -71,7 +71,8 @@ def make_version(
             method=settings.learn.method, articles=_articles(registry, new) if settings.learn.method == "split" else (),
         )  # fmt: skip
     _keep_transfer_set(out, [*examples, *rehearsed])
-    digest = registry.artifacts.publish(out, adapter_name=adapter.name, manifest=_manifest(adapter, [*new, *live], report, settings))
+    manifest = _manifest(adapter, [*new, *live], report, settings)
+    digest = registry.artifacts.publish(out, adapter_name=adapter.name, manifest=manifest, private_key=settings.private_key)
     return registry.write.finish_learning(adapter.name, digest=digest)
 
 

@@ -70,7 +70,7 @@ def _make(registry: Registry, teacher: Teacher, settings: Settings, alias: str, 
         "report": report,
         "versions": {name: importlib.metadata.version(name) for name in ("lorefeed", "torch", "transformers", "peft")},
     }
-    digest = registry.artifacts.publish(out, adapter_name=adapter.name, manifest=manifest)
+    digest = registry.artifacts.publish(out, adapter_name=adapter.name, manifest=manifest, private_key=settings.private_key)
     return registry.write.finish_learning(adapter.name, digest=digest)
 
 
