@@ -88,9 +88,9 @@ def enqueue_extract(registry: Registry) -> Job | None:
     return registry.write.enqueue(EXTRACT, key=key_of(EXTRACT), payload={"pending": pending_documents(registry)})
 
 
-def enqueue_learn(registry: Registry, topic: str) -> Job | None:
+def enqueue_learn(registry: Registry, topic: str, *, before_others: bool = False) -> Job | None:
     payload = {"topic": topic, "pending": sorted(learning_work(registry, topic))}
-    return registry.write.enqueue(LEARN, key=key_of(LEARN, topic), payload=payload)
+    return registry.write.enqueue(LEARN, key=key_of(LEARN, topic), payload=payload, before_others=before_others)
 
 
 def enqueue_merge(registry: Registry, alias: str, versions: list[str]) -> Job | None:

@@ -1,13 +1,16 @@
-"""When learning is not wanted: while an operator has paused it, and outside the hours that are set for it. Serving and feeds go on."""
+"""When learning is not wanted: while an operator has paused it, outside the hours that are set for it, and when it has
+had its time of the day. Serving and feeds go on."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from daemon.config import Settings
 from registry import Registry
 
 ABOUT = "learning"  # the object of the events that pause and resume it
+LEARNING = ("learn", "merge")  # kinds of jobs
+DAY = timedelta(days=1)
 PAUSED, RESUMED = "paused", "resumed"
 
 
@@ -38,7 +41,7 @@ def paused(registry: Registry) -> str | None:
 
 def why_not_now(registry: Registry, settings: Settings, now: datetime) -> str | None:
     """Why nothing is to be learnt at this moment; None if it may."""
-    return paused(registry) or _out_of_hours(settings.learn.hours, now.astimezone())
+    return paused(registry) or _out_of_hours(settings.learn.hours, now.astimezone()) or _used_up(registry, settings.learn.day_max_s, now)
 
 
 def _out_of_hours(hours: tuple[str, ...], local: datetime) -> str | None:
@@ -46,6 +49,14 @@ def _out_of_hours(hours: tuple[str, ...], local: datetime) -> str | None:
     if not hours or any(_within(span, minute) for span in hours):
         return None
     return f"it is {local:%H:%M}, and learn.hours are {', '.join(hours)}"
+
+
+def _used_up(registry: Registry, day_max_s: float | None, now: datetime) -> str | None:
+    """A job that runs is finished, so a day may take more than it was given; it counts for the next 24 hours."""
+    if day_max_s is None:
+        return None
+    used = registry.read.seconds_of_jobs(LEARNING, since=now - DAY)
+    return f"learning took {used:.0f} s of the last 24 hours, and learn.day_max_s is {day_max_s:g}" if used >= day_max_s else None
 
 
 def _within(span: str, minute: int) -> bool:

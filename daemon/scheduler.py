@@ -28,7 +28,7 @@ from daemon.jobs import (
     pending_documents,
     to_relearn,
 )
-from daemon.quiet import why_not_now
+from daemon.quiet import LEARNING, why_not_now
 from daemon.stages.merge import merges_due
 from daemon.watchers import Watchers
 from daemon.watermarks import Watermarks
@@ -64,7 +64,7 @@ def enqueue_due(
     settling = []
     waiting = _by_topic(pending_definitions(registry))
     relearning = to_relearn(registry)
-    for topic in dict.fromkeys((*relearning, *waiting)):
+    for topic in _most_urgent_first((*relearning, *waiting), settings.learn.first):
         definitions = waiting.get(topic, [])
         key = key_of(LEARN, topic)
         if key in busy or history.rests(key, {*(d.id for d in definitions), *relearning.get(topic, ())}, now):
@@ -72,7 +72,7 @@ def enqueue_due(
         once = settle_s is not None
         settled = _settled(definitions, now, settle_s=settle_s if settle_s is not None else settings.learn.settle_s)
         if topic in relearning or (settled and (once or _enough(definitions, now, settings))):
-            jobs.append(enqueue_learn(registry, topic))
+            jobs.append(enqueue_learn(registry, topic, before_others=topic in settings.learn.first))
         else:
             settling.append(topic)
     for alias, versions in merges_due(registry).items():
@@ -82,6 +82,10 @@ def enqueue_due(
             failed = history.failed_on(key, versions, now)
             jobs.append(None if failed else enqueue_merge(registry, alias, versions))
     return Due(tuple(job for job in jobs if job is not None), tuple(settling))
+
+
+def _most_urgent_first(topics: Sequence[str], first: Sequence[str]) -> list[str]:
+    return sorted(dict.fromkeys(topics), key=lambda topic: first.index(topic) if topic in first else len(first))
 
 
 def _by_topic(definitions: Sequence[Definition]) -> dict[str, list[Definition]]:
@@ -244,7 +248,9 @@ class Ticker:
 
     def _prune(self) -> None:
         now, kept = datetime.now(UTC), self._settings.retention
-        self._told(lambda: self._registry.write.prune_jobs(now - DONE_KEPT, failed_before=now - timedelta(days=kept.failed_jobs_days)))
+        failed_before = now - timedelta(days=kept.failed_jobs_days)
+        # what learning took is asked for as long as a day
+        self._told(lambda: self._registry.write.prune_jobs(now - DONE_KEPT, spared=LEARNING, failed_before=failed_before))
         for folder in delete_set_aside(self._registry.home, before=now - timedelta(days=kept.set_aside_days)):
             log.info("Deleted %s, which a restore had set aside", folder, extra={"action": "set_aside_deleted"})
 

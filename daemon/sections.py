@@ -158,6 +158,14 @@ class Learn(Section):
     drawn_back: float = Field(
         0.7, gt=0, lt=1, description="for the one more try of a version that learnt but did harm: how far from its parent it goes"
     )
+    first: tuple[str, ...] = Field((), description="topics that are learnt before the others when several wait, the most urgent first")
+    day_max_s: float | None = Field(
+        None,
+        gt=0,
+        description="most seconds of learning and checking in 24 hours, so that a machine has something left; no limit when empty",
+    )
+    threads: int | None = Field(None, ge=1, description="cores that learning may use; as many as torch takes when empty")
+    gpu_memory_share: float | None = Field(None, gt=0, le=1, description="share of the GPU's memory that learning may take; any when empty")
     hours: tuple[Annotated[str, Field(pattern=_HOURS)], ...] = Field(
         (), description="local times in which learning may begin, such as '22:00-06:00'; at any time when empty"
     )

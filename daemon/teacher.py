@@ -36,12 +36,18 @@ class Teacher:
         revision: str | None,
         cache: Path,
         timeout_s: float,
+        threads: int | None = None,
+        gpu_memory_share: float | None = None,
         progress: Progress = silent,
         stop: threading.Event | None = None,
     ) -> None:
         self._command = [sys.executable, "-m", "daemon.learn.worker", "--model", model, "--cache", str(cache), "--parent", str(os.getpid())]
         if revision:
             self._command += ["--revision", revision]
+        if threads is not None:
+            self._command += ["--threads", str(threads)]
+        if gpu_memory_share is not None:
+            self._command += ["--gpu-memory-share", str(gpu_memory_share)]
         self._timeout_s, self.progress, self._stop = timeout_s, progress, stop or threading.Event()
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
@@ -51,8 +57,11 @@ class Teacher:
     @classmethod
     def of(cls, settings: Settings, *, progress: Progress = silent, stop: threading.Event | None = None) -> Self:
         """A worker for the configured model, which keeps what it may compute again in the home's cache."""
-        timeout_s, cache = settings.learn.timeout_s, settings.home / "cache"
-        return cls(settings.model, revision=settings.revision, cache=cache, timeout_s=timeout_s, progress=progress, stop=stop)
+        learn = settings.learn
+        return cls(
+            settings.model, revision=settings.revision, cache=settings.home / "cache", timeout_s=learn.timeout_s, threads=learn.threads,
+            gpu_memory_share=learn.gpu_memory_share, progress=progress, stop=stop,
+        )  # fmt: skip
 
     @property
     def facts(self) -> Json:

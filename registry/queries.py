@@ -1,6 +1,7 @@
 """Every read. Each method sees one consistent moment and returns records."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from sqlmodel import col, func, select
 
@@ -166,6 +167,14 @@ class Queries(IntakeQueries):
             if state is not None:
                 wanted = wanted.where(JobRow.state == JobState(state))
             return [job_record(row) for row in session.exec(wanted)]
+
+    def seconds_of_jobs(self, kinds: Sequence[str], *, since: datetime) -> float:
+        """How long jobs of these kinds took that ended after `since`, as far as their rows are still there."""
+        with self._db.reading() as session:
+            ended = select(JobRow.started_at, JobRow.finished_at).where(
+                col(JobRow.kind).in_(kinds), col(JobRow.state).in_([JobState.DONE, JobState.FAILED]), col(JobRow.finished_at) > since
+            )
+            return sum((last - first).total_seconds() for first, last in session.exec(ended) if first is not None and last is not None)
 
     def unfinished_jobs(self) -> set[str]:
         """The keys of all that are queued or running."""

@@ -161,12 +161,13 @@ class JobStore(StoreBase):
             session.flush()
             return [job_record(row) for row in rows]
 
-    def prune_jobs(self, before: datetime, *, failed_before: datetime | None = None) -> int:
-        """Deletes the rows of jobs that were done before then. Failed ones stay for a person to see, until `failed_before`."""
+    def prune_jobs(self, before: datetime, *, spared: Collection[str] = (), failed_before: datetime | None = None) -> int:
+        """Deletes the rows of jobs that were done before then. Failed ones, and done ones of kinds that are spared, stay until `failed_before`."""
         with self._db.writing() as session:
-            old = and_(col(JobRow.state) == JobState.DONE, col(JobRow.finished_at) < before)
+            old = and_(col(JobRow.state) == JobState.DONE, col(JobRow.finished_at) < before, col(JobRow.kind).not_in(list(spared)))
             if failed_before is not None:
-                old = or_(old, and_(col(JobRow.state) == JobState.FAILED, col(JobRow.finished_at) < failed_before))
+                ended = col(JobRow.state).in_([JobState.DONE, JobState.FAILED])
+                old = or_(old, and_(ended, col(JobRow.finished_at) < failed_before))
             rows = session.exec(select(JobRow).where(old)).all()
             for row in rows:
                 session.delete(row)

@@ -12,8 +12,8 @@ from daemon.learn.choose import choice
 from daemon.learn.errors import NothingToLearn
 from daemon.learn.folders import EMBEDDED
 from daemon.learn.models import load_base
+from daemon.learn.operations import Operations
 from daemon.learn.train import TrainPlan
-from daemon.learn.worker import Worker
 from daemon.stages.distill import train_plan, with_method
 from tests.learn_parts import tiny_base
 
@@ -52,7 +52,7 @@ def test_what_learns_most_inside_the_budget_is_taken_and_kept(tmp_path: Path, mo
     assert len(told) == len(found.sweep)
     monkeypatch.setattr(choose, "measure", lambda *_: pytest.fail("it was measured before"))
     assert choice(base, tmp_path, replace(SMALL, seed=5), silent) == found, "another seed is no other question"
-    answer = Worker(base, tmp_path).choose({"plan": asdict(SMALL)}, silent)
+    answer = Operations(base, tmp_path).choose({"plan": asdict(SMALL)}, silent)
     assert answer == {"method": found.method, "learning_rate": found.learning_rate, "recovered": found.recovered, "within_budget": True}
 
 
@@ -87,7 +87,7 @@ def test_a_model_that_writes_nothing_about_what_it_reads_is_said_so(tmp_path: Pa
 
 def test_learning_takes_what_was_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = load_settings(tmp_path, learn={"method": "auto"})
-    worker, rate = Worker(tiny_base(), tmp_path), settings.learn.learning_rate
+    worker, rate = Operations(tiny_base(), tmp_path), settings.learn.learning_rate
     monkeypatch.setattr(choose, "measure", lambda *_: choose.Choice("etcon", rate / 2, 0.5, True, ()))
 
     class Asks:

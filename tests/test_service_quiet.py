@@ -8,7 +8,7 @@ import pytest
 
 from daemon.config import Settings, load_settings
 from daemon.errors import ConfigError
-from daemon.quiet import pause, resume, why_not_now
+from daemon.quiet import LEARNING, pause, resume, why_not_now
 from daemon.scheduler import Ticker, enqueue_due
 from registry import Registry
 from tests.cli_parts import make_cli
@@ -45,6 +45,41 @@ def test_learning_keeps_its_hours(registry: Registry, hours: tuple[str, ...], cl
     if why is not None:
         assert clock in why
         assert hours[0] in why
+
+
+def learnt(registry: Registry, clock: Clock, topic: str, *, seconds: float) -> None:
+    registry.write.enqueue("learn", key=f"learn:{topic}", payload={})
+    job = registry.write.claim("worker", lease_s=60)
+    assert job is not None
+    clock.advance(seconds)
+    registry.write.complete(job.id, "worker", {})
+
+
+def test_learning_has_so_many_seconds_in_a_day(tmp_path: Path) -> None:
+    clock = Clock(NOON.astimezone(UTC))
+    with Registry.open(tmp_path / "home", clock=clock) as registry:
+        limited = settings(registry, day_max_s=100.0)
+        learnt(registry, clock, "news", seconds=60)
+        assert why_not_now(registry, limited, clock()) is None
+        learnt(registry, clock, "law", seconds=45)
+        assert why_not_now(registry, limited, clock()) == "learning took 105 s of the last 24 hours, and learn.day_max_s is 100"
+        assert why_not_now(registry, settings(registry), clock()) is None
+        registry.write.prune_jobs(clock() + timedelta(hours=1), spared=LEARNING)
+        assert why_not_now(registry, limited, clock()) is not None, "rows that are counted must not be pruned before"
+        assert why_not_now(registry, limited, clock() + timedelta(hours=24, seconds=-1)) is None, "the first is more than a day old"
+        registry.write.prune_jobs(clock(), spared=LEARNING, failed_before=clock() + timedelta(seconds=1))
+        assert registry.read.jobs() == []
+
+
+def test_urgent_topics_are_learnt_first_even_if_they_come_last(registry: Registry) -> None:
+    urgent = settings(registry, first=("security", "weather"))
+    for topic in ("news", "weather", "security"):
+        define(registry, add_feed(registry, topic, topic=topic), topic.title(), f"{topic.title()} is a thing.")
+    assert enqueue_due(registry, urgent, NOON).queued
+    taken = []
+    while (job := registry.write.claim("worker", lease_s=60, kinds=("learn",))) is not None:
+        taken.append(job.payload["topic"])
+    assert taken == ["security", "weather", "news"]
 
 
 def test_hours_that_are_none_are_refused(registry: Registry) -> None:
