@@ -65,7 +65,7 @@ class Teacher:
 
     @property
     def facts(self) -> Json:
-        """`model, base_digest, context, device` of the loaded base."""
+        """`model, base_digest, context, device` of the loaded base, and the `threads` it computes in."""
         if self._facts is None:
             self._facts = self._ask({"op": "hello"})
         return self._facts

@@ -22,7 +22,7 @@ PLAN = {"rank": 8, "alpha": 16, "steps_min": 12, "steps_max": 12, "batch": 2, "r
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Teacher]:
-    with Teacher("embedded", revision=None, cache=tmp_path_factory.mktemp("cache"), timeout_s=120) as teacher:
+    with Teacher("embedded", revision=None, cache=tmp_path_factory.mktemp("cache"), timeout_s=120, threads=1) as teacher:
         yield teacher
 
 
@@ -30,6 +30,7 @@ def test_it_says_which_base_it_has_loaded(teacher: Teacher) -> None:
     assert teacher.facts["model"] == "embedded"
     assert len(teacher.base_digest) == 64
     assert teacher.facts["context"] == 512
+    assert teacher.facts["threads"] == 1
 
 
 def test_it_learns_and_checks_an_adapter(teacher: Teacher, tmp_path: Path) -> None:

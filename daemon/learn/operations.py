@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from daemon.learn import elicit as eliciting
 from daemon.learn import replay, score
 from daemon.learn.calibrate import calibration
@@ -39,7 +41,13 @@ class Operations:
         self._replay: tuple[list[list[int]], list[list[int]]] | None = None
 
     def hello(self, request: Json, progress: Progress) -> Json:
-        return {"model": self._base.name, "base_digest": self._base.digest, "context": self._base.context, "device": str(self._base.device)}
+        return {
+            "model": self._base.name,
+            "base_digest": self._base.digest,
+            "context": self._base.context,
+            "device": str(self._base.device),
+            "threads": torch.get_num_threads(),
+        }
 
     def novelty(self, request: Json, progress: Progress) -> Json:
         """Novelty by definition id; a definition that the model cannot take is answered with the reason instead."""
