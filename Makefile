@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo run test test-slow test-systemd vllm test-vllm lint format bench bench-extract install upgrade uninstall wheels clean
+.PHONY: setup demo run test test-slow test-systemd vllm test-vllm lint audit format bench bench-extract install upgrade uninstall wheels clean
 
 setup: .venv/.done
 
@@ -68,6 +68,14 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Code and dependencies against what is known to be unsafe. In an environment of its own, so that its tools are not looked at too; asks the network.
+AUDIT_IN := build/audit
+audit: setup
+	test -d $(AUDIT_IN) || $(PYTHON) -m venv $(AUDIT_IN)
+	$(AUDIT_IN)/bin/pip install --quiet --disable-pip-version-check 'bandit>=1.9' 'pip-audit>=2.10'
+	$(AUDIT_IN)/bin/bandit --quiet --recursive --configfile pyproject.toml daemon registry sources
+	$(AUDIT_IN)/bin/pip-audit --path "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" --skip-editable
 
 format: setup
 	$(BIN)/ruff check --fix .
