@@ -17,13 +17,14 @@ from daemon.pipeline import learn_topic
 from daemon.serving.client import EngineClient
 from daemon.serving.errors import AdapterNotResident, AdapterRefused, EngineDown, EngineFailed, ServingError
 from daemon.serving.reconcile import load_verified, reconcile
+from daemon.serving.turns import REASON, is_asleep, wake_forgotten
 from daemon.serving_jobs import ask_served, finish_collecting, reconcile_settings
 from daemon.stages.base import carried_forgotten
 from daemon.stages.extract import extract
 from daemon.stages.ingest import poll_feed
 from daemon.stages.merge import merge
 from daemon.stages.report import StageReport
-from daemon.teacher import Progress
+from daemon.teacher import Progress, Teacher
 from daemon.warm import Teachers
 from registry import (
     Adapter,
@@ -173,9 +174,11 @@ def do_learn(work: Work) -> Json:
     with work.teachers.take(work.progress) as teacher, engine_client(work.settings) as client:
 
         def load_problem(adapter: Adapter) -> str | None:
+            _engines_turn(work, teacher)
             return try_in_engine(work.registry, client, adapter, settings=work.settings)
 
         def bring_in() -> None:
+            _engines_turn(work, teacher)
             reconcile_engine(work.registry, client, settings=work.settings)
 
         try:
@@ -199,14 +202,24 @@ def do_merge(work: Work) -> Json:
     with work.teachers.take(work.progress) as teacher, engine_client(work.settings) as client:
 
         def load_problem(adapter: Adapter) -> str | None:
+            _engines_turn(work, teacher)
             return try_in_engine(work.registry, client, adapter, settings=work.settings)
 
         run = merge(work.registry, teacher, work.settings, alias, actor="daemon", load_problem=load_problem)
+        _engines_turn(work, teacher)
         reconcile_engine(work.registry, client, settings=work.settings)
     return {"alias": alias, "adapter": run and run.adapter, "verdict": run and run.verdict, "reasons": run and run.reasons}
 
 
+def _engines_turn(work: Work, teacher: Teacher) -> None:
+    """Where learning and serving take turns, the worker gives the device back before the engine is asked; it starts again if there is more to do."""
+    if work.settings.engine.sharing == "turns":
+        teacher.close()
+
+
 def do_reconcile(work: Work) -> Json:
+    if not wake_forgotten(work.settings.home, work.settings.engine.address):
+        return {"note": REASON}
     reports = {}
     for url in work.settings.engine.addresses:
         with EngineClient(url) as client:
@@ -215,6 +228,8 @@ def do_reconcile(work: Work) -> Json:
 
 
 def do_canary(work: Work) -> Json:
+    if is_asleep(work.settings.home):
+        return {"note": REASON}
     return {"aliases": ask_served(work.registry, work.settings)}
 
 
@@ -223,6 +238,8 @@ def do_notify(work: Work) -> Json:
 
 
 def do_gc(work: Work) -> Json:
+    if is_asleep(work.settings.home):
+        return {"note": REASON}
     return finish_collecting(work.registry, work.settings)
 
 

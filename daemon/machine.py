@@ -59,7 +59,7 @@ class Choice:
 
 def look(*, vllm_python: Path | None = None) -> Machine:
     """This machine, now. `vllm_python` is asked instead of the places where vLLM usually is."""
-    return Machine(len(os.sched_getaffinity(0)), _memory_bytes(), tuple(_gpus()), _find_vllm(vllm_python))
+    return Machine(len(os.sched_getaffinity(0)), _memory_bytes(), tuple(gpus()), _find_vllm(vllm_python))
 
 
 def choose(machine: Machine, model: str, *, vllm_wanted: bool = False) -> list[Choice]:
@@ -96,6 +96,11 @@ def _memory_bytes() -> int:
     total = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:"))
     limit = CGROUP_LIMIT.read_text(encoding="ascii").strip() if CGROUP_LIMIT.is_file() else "max"
     return min(total, int(limit)) if limit.isdecimal() else total
+
+
+def gpus() -> list[Gpu]:
+    """What the driver names."""
+    return list(_gpus())
 
 
 def _gpus() -> Iterator[Gpu]:

@@ -227,7 +227,19 @@ class Engine(Section):
     vllm_python: Path | None = Field(None, description="the Python of vLLM's own environment, for 'lorefeed engine' with kind vllm")
     vllm_max_model_len: int | None = Field(None, ge=16, description="longest context vLLM serves; the model's own when missing")
     vllm_memory_share: float | None = Field(None, gt=0, le=1, description="share of the GPU's memory vLLM takes; learning needs the rest")
+    sharing: Literal["split", "turns"] = Field(
+        "split",
+        description="how vLLM and learning share one device: each its part of the memory all the time, or in turns, vLLM sleeping and questions sent"
+        " away (503) while something is learnt; set learn.hours then",
+    )
     vllm_arguments: tuple[str, ...] = Field((), description="further arguments of vLLM, each as one string")
+
+    @model_validator(mode="after")
+    def _own_turns(self) -> Self:
+        """Only an engine that this home starts can be put to sleep by it."""
+        if self.sharing == "turns" and (self.kind != "vllm" or self.url is not None or self.replicas):
+            raise ValueError("engine.sharing 'turns' is for one vLLM that 'lorefeed engine' starts: kind 'vllm', no url, no replicas")
+        return self
 
     @property
     def address(self) -> str:

@@ -38,9 +38,12 @@ class Teacher:
         timeout_s: float,
         threads: int | None = None,
         gpu_memory_share: float | None = None,
+        begin: Callable[[], None] = lambda: None,
+        end: Callable[[], None] = lambda: None,
         progress: Progress = silent,
         stop: threading.Event | None = None,
     ) -> None:
+        """`begin` is called before the process starts, `end` when it has ended."""
         self._command = [sys.executable, "-m", "daemon.learn.worker", "--model", model, "--cache", str(cache), "--parent", str(os.getpid())]
         if revision:
             self._command += ["--revision", revision]
@@ -49,18 +52,27 @@ class Teacher:
         if gpu_memory_share is not None:
             self._command += ["--gpu-memory-share", str(gpu_memory_share)]
         self._timeout_s, self.progress, self._stop = timeout_s, progress, stop or threading.Event()
+        self._begin, self._end = begin, end
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._complaints: list[str] = []
         self._facts: Json | None = None
 
     @classmethod
-    def of(cls, settings: Settings, *, progress: Progress = silent, stop: threading.Event | None = None) -> Self:
+    def of(
+        cls,
+        settings: Settings,
+        *,
+        begin: Callable[[], None] = lambda: None,
+        end: Callable[[], None] = lambda: None,
+        progress: Progress = silent,
+        stop: threading.Event | None = None,
+    ) -> Self:
         """A worker for the configured model, which keeps what it may compute again in the home's cache."""
         learn = settings.learn
         return cls(
             settings.model, revision=settings.revision, cache=settings.home / "cache", timeout_s=learn.timeout_s, threads=learn.threads,
-            gpu_memory_share=learn.gpu_memory_share, progress=progress, stop=stop,
+            gpu_memory_share=learn.gpu_memory_share, begin=begin, end=end, progress=progress, stop=stop,
         )  # fmt: skip
 
     @property
@@ -143,17 +155,23 @@ class Teacher:
         """Starts the process, so that it loads while something else goes on."""
         if self._process is not None:
             return
+        self._begin()
+        self._lines = queue.Queue()  # the one before may still come to hear that its process ended
         environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
-        self._process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-            start_new_session=True,
-        )
-        threading.Thread(target=self._read_answers, args=(self._process,), daemon=True).start()
+        try:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment,
+                start_new_session=True,
+            )
+        except BaseException:
+            self._end()
+            raise
+        threading.Thread(target=self._read_answers, args=(self._process, self._lines), daemon=True).start()
         threading.Thread(target=self._read_complaints, args=(self._process,), daemon=True).start()
 
     def close(self) -> None:
@@ -163,6 +181,7 @@ class Teacher:
         process.kill()
         process.wait()
         _close_input(process)
+        self._end()
 
     def __enter__(self) -> Self:
         return self
@@ -208,16 +227,17 @@ class Teacher:
         code = process.wait() if process is not None else None
         if process is not None:
             _close_input(process)
+        self._end()
         how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with status {code}"
         last = next((c for c in reversed(self._complaints) if c.strip()), "it said nothing")
         return WorkerFailed(f"The learning worker {how} at {op!r}; its last words: {last.strip()}")
 
-    def _read_answers(self, process: subprocess.Popen[str]) -> None:
+    def _read_answers(self, process: subprocess.Popen[str], answers: "queue.Queue[str | None]") -> None:
         assert process.stdout is not None
         with process.stdout as lines:
             for line in lines:
-                self._lines.put(line)
-        self._lines.put(None)
+                answers.put(line)
+        answers.put(None)
 
     def _read_complaints(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from daemon.config import Settings
+from daemon.serving.turns import Turn
 from daemon.teacher import Progress, Teacher, silent
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,9 @@ class Teachers:
         self._wanted_at = 0.0
 
     def warm(self) -> None:
-        """Something is about to be learnt: start a worker, unless there is one."""
+        """Something is about to be learnt: start a worker, unless there is one, or the engine would have to sleep for it."""
+        if self._settings.engine.sharing == "turns":
+            return
         with self._lock:
             self._wanted_at = time.monotonic()
             if self._warm is not None or self._working is not None or self._stop.is_set():
@@ -68,4 +71,8 @@ class Teachers:
             self._warm = None
 
     def _make(self) -> Teacher:
-        return Teacher.of(self._settings, stop=self._stop)
+        engine = self._settings.engine
+        if engine.sharing != "turns":
+            return Teacher.of(self._settings, stop=self._stop)
+        turn = Turn(self._settings.home, engine.address)
+        return Teacher.of(self._settings, begin=turn.begin, end=turn.end, stop=self._stop)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,7 +134,7 @@ class World:
 
 
 @contextmanager
-def running_world(root: Path, *, arguments: Sequence[str] = ()) -> Iterator[World]:
+def running_world(root: Path, *, arguments: Sequence[str] = (), more: Mapping[str, object] | None = None) -> Iterator[World]:
     """`lorefeed run` with vLLM on a home of its own, ready; stopped at the end, with everything that it started."""
     home, ports, log = root / "home", (free_port(), free_port()), root / "run.log"
     make_versions(home, root / "adapters")
@@ -149,6 +149,7 @@ def running_world(root: Path, *, arguments: Sequence[str] = ()) -> Iterator[Worl
         "LEARN__RANK": LEARN_RANK,
         "LEARN__SETTLE_S": 1,
         "DAEMON__RECONCILE_S": 2,
+        **(more or {}),
     }
     ours = {f"LOREFEED_{key}": str(value) for key, value in settings.items()} | {"VLLM_CPU_KVCACHE_SPACE": "1"}
     environment = {key: value for key, value in os.environ.items() if not key.startswith("LOREFEED_")} | ours

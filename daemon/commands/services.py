@@ -66,22 +66,28 @@ def _run_vllm(ctx: typer.Context, settings: Settings) -> None:
         served_at_once=at_once,
         max_model_len=ours.vllm_max_model_len,
         memory_share=ours.vllm_memory_share,
+        sleep_level=_sleep_level(settings),
         arguments=ours.vllm_arguments,
         home=settings.home,
     )
-    _record_start(settings, folder, kind="vllm", max_rank=allowed_rank(rank))
+    _record_start(settings, folder, kind="vllm", max_rank=allowed_rank(rank), sleep_level=wanted.sleep_level)
     run_vllm(wanted)
 
 
-def _record_start(settings: Settings, folder: Path, *, kind: str, max_rank: int | None) -> None:
+def _sleep_level(settings: Settings) -> int | None:
+    from daemon.machine import gpus
+
+    return None if settings.engine.sharing != "turns" else int(bool(gpus()))
+
+
+def _record_start(settings: Settings, folder: Path, *, kind: str, max_rank: int | None, sleep_level: int | None = None) -> None:
     """So that adapters of another base or of too high a rank are refused before this engine sees them."""
     from daemon.learn.folders import digest_of
     from daemon.serving.started import Started, record_start
 
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    started = Started(
-        kind, settings.model, settings.revision, str(folder), digest_of(folder), max_rank, settings.signing.public_key is not None
-    )
+    signed = settings.signing.public_key is not None
+    started = Started(kind, settings.model, settings.revision, str(folder), digest_of(folder), max_rank, signed, sleep_level)
     record_start(settings.home, started)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -20,12 +20,14 @@ from daemon.serving.protocol import bad_request, error_json, not_found
 from daemon.serving.resolve import Choice, Resolver
 from daemon.serving.settings import GatewaySettings
 from daemon.serving.streams import WhileClientListens
+from daemon.serving.turns import REASON
 from daemon.serving.upstream import UNAVAILABLE, Engines, EngineSilent
 from daemon.serving.wishes import Unfit, wish_in, with_usage
 from registry import RegistryError
 
 log = logging.getLogger(__name__)
 RETRY_AFTER_S = 5
+ASLEEP_RETRY_S = 30  # learning takes a minute or more
 GONE = 499
 _PROBLEMS = (EngineDown, EngineFailed, AdapterNotResident, AdapterRefused, RegistryError)
 
@@ -42,7 +44,9 @@ class Answering:
         measures: Measures,
         base_name: str,
         settings: GatewaySettings,
+        asleep: Callable[[], bool],
     ) -> None:
+        self._asleep = asleep
         self._resolver = resolver
         self._engines = engines
         self._in_flight = in_flight
@@ -58,6 +62,13 @@ class Answering:
             refusal = error_json(429, message, kind="RateLimitError", headers={"Retry-After": "1"})
             await refusal(scope, receive, send)
             self._measures.answered("unknown", "none", 429, seconds=time.monotonic() - started)
+            return
+        if self._asleep():
+            refusal = error_json(
+                503, f"{REASON}; ask again later.", kind="ServiceUnavailable", headers={"Retry-After": str(ASLEEP_RETRY_S)}
+            )
+            await refusal(scope, receive, send)
+            self._measures.answered("unknown", "none", 503, seconds=time.monotonic() - started)
             return
         self._admitted += 1
         try:

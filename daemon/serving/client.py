@@ -101,6 +101,14 @@ class EngineClient:
         if answer.status_code not in (httpx2.codes.OK, httpx2.codes.NOT_FOUND):
             raise EngineFailed(f"The engine did not unload {name}: {_error_message(answer)}", status=answer.status_code)
 
+    def sleep(self, level: int) -> None:
+        """Finish what is under way, then stop: level 1 gives the device's memory back, level 0 does not. vLLM alone, started for it."""
+        self._checked(self._send("POST", f"/sleep?level={level}&mode=wait", timeout_s=LOAD_TIMEOUT_S))
+
+    def wake_up(self) -> None:
+        """Take the device's memory again and go on. No error for one that is awake."""
+        self._checked(self._send("POST", "/wake_up", timeout_s=LOAD_TIMEOUT_S))
+
     def complete(
         self, prompt: str, *, model: str, max_tokens: int = 64, temperature: float = 0.0, logprobs: int | None = None, **more: Any
     ) -> Reply:

@@ -35,6 +35,7 @@ from daemon.serving.reconcile import load_on_demand
 from daemon.serving.resolve import Resolver
 from daemon.serving.settings import GatewaySettings, ReconcileSettings
 from daemon.serving.stage_measures import StageMeasures
+from daemon.serving.turns import REASON, is_asleep
 from daemon.serving.upstream import Engines
 from daemon.web.routes import Dashboard
 from registry import Registry, RegistryError, ServedView
@@ -136,6 +137,7 @@ class _Gateway:
             measures=self._measures,
             base_name=base_name,
             settings=settings,
+            asleep=partial(is_asleep, registry.home),
         )
 
     @contextlib.asynccontextmanager
@@ -202,6 +204,8 @@ class _Gateway:
         health = await self._engines.look()
         if not any(health.values()):
             problems["engine"] = f"no answer from {', '.join(health)}"
+        elif is_asleep(self._registry.home):
+            problems["engine"] = REASON
         if problems:
             return JSONResponse({"status": "not ready", "problems": problems}, status_code=503)
         return JSONResponse({"status": "ready"})

@@ -26,6 +26,7 @@ class Started:
     base_digest: str
     max_rank: int | None = None
     signed: bool = False  # only signed versions are to be loaded
+    sleep_level: int | None = None  # how deep it can be put to sleep while something is learnt; None: not at all
 
 
 def record_start(home: Path, started: Started) -> None:

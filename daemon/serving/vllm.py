@@ -54,6 +54,7 @@ class VllmSettings:
     memory_share: float | None = None
     arguments: tuple[str, ...] = ()
     start_timeout_s: float = 900.0
+    sleep_level: int | None = None  # of its sleep mode, when it shares its device in turns with learning
     home: Path | None = None  # where the resolver in vLLM finds the registry; None: it finds nothing
 
 
@@ -94,14 +95,18 @@ def vllm_command(wanted: VllmSettings) -> list[str]:
         command += ["--max-model-len", str(wanted.max_model_len)]
     if wanted.memory_share is not None:
         command += ["--gpu-memory-utilization", str(wanted.memory_share)]
+    if wanted.sleep_level:
+        command += ["--enable-sleep-mode"]  # which a CPU has not got; level 0 needs no flag
     return [*command, *wanted.arguments]
 
 
-def vllm_environment(environment: Mapping[str, str] = os.environ, *, home: Path | None = None) -> dict[str, str]:
+def vllm_environment(environment: Mapping[str, str] = os.environ, *, home: Path | None = None, sleeps: bool = False) -> dict[str, str]:
     """Ours, less what is not vLLM's business; of Lorefeed's own variables, some of them keys, only where the home is.
 
     The model and every adapter are folders here, so nothing is to be looked for on the hub: a path that is gone would be taken for a name there.
     """
     kept = {key: value for key, value in environment.items() if key not in _KEPT_BACK and not key.startswith("LOREFEED_")}
     ours = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1", "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    if sleeps:
+        ours["VLLM_SERVER_DEV_MODE"] = "1"  # /sleep and /wake_up are among the endpoints for development; hence loopback only
     return {"HF_HUB_OFFLINE": "1"} | kept | ours | ({} if home is None else {"LOREFEED_HOME": str(home)})

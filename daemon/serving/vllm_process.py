@@ -67,7 +67,7 @@ def run_vllm(wanted: VllmSettings, *, stop: threading.Event | None = None) -> No
     # Its log goes to standard output, its tracebacks to standard error: here both are one, so that its last words are whole.
     process = subprocess.Popen(
         vllm_command(wanted),
-        env=vllm_environment(home=wanted.home),
+        env=vllm_environment(home=wanted.home, sleeps=wanted.sleep_level is not None),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
