@@ -1,4 +1,4 @@
-"""Learning and serving in turns, as far as no vLLM is needed: who holds the turn, when nobody sleeps, and what the settings allow. See test_vllm_turns.py."""
+"""Learning and serving in turns, as far as no vLLM is needed: who holds the turn, and what the settings allow. See test_vllm_turns.py."""
 
 from __future__ import annotations
 

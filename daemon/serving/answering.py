@@ -63,13 +63,6 @@ class Answering:
             await refusal(scope, receive, send)
             self._measures.answered("unknown", "none", 429, seconds=time.monotonic() - started)
             return
-        if self._asleep():
-            refusal = error_json(
-                503, f"{REASON}; ask again later.", kind="ServiceUnavailable", headers={"Retry-After": str(ASLEEP_RETRY_S)}
-            )
-            await refusal(scope, receive, send)
-            self._measures.answered("unknown", "none", 503, seconds=time.monotonic() - started)
-            return
         self._admitted += 1
         try:
             await self._answer(scope, receive, send, started)
@@ -97,8 +90,12 @@ class Answering:
         except (AdapterNotResident, RegistryError) as err:
             refusal = _refusal(err)
         else:
-            await self._forward(scope, receive, send, body, choice, started)
-            return
+            if not self._asleep():  # as late as can be: what is sent on has to come to its end before the engine sleeps
+                await self._forward(scope, receive, send, body, choice, started)
+                return
+            refusal = error_json(
+                503, f"{REASON}; ask again later.", kind="ServiceUnavailable", headers={"Retry-After": str(ASLEEP_RETRY_S)}
+            )
         await refusal(scope, receive, send)  # counted without the words of whoever named nothing that we serve
         self._measures.answered("unknown", "none", refusal.status_code, seconds=time.monotonic() - started)
 

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 import httpx2
+from prometheus_client.parser import text_string_to_metric_families
 
 from daemon.serving.errors import AdapterRefused, EngineDown, EngineFailed, ModelUnknown, PromptRefused
 
@@ -101,8 +102,21 @@ class EngineClient:
         if answer.status_code not in (httpx2.codes.OK, httpx2.codes.NOT_FOUND):
             raise EngineFailed(f"The engine did not unload {name}: {_error_message(answer)}", status=answer.status_code)
 
+    def under_way(self) -> int:
+        """How many requests it computes or has waiting. vLLM alone."""
+        answer = self._checked(self._send("GET", "/metrics"))
+        found = [
+            sample.value
+            for family in text_string_to_metric_families(answer.text)
+            for sample in family.samples
+            if sample.name in ("vllm:num_requests_running", "vllm:num_requests_waiting")
+        ]
+        if not found:
+            raise EngineFailed(f"{self.url}/metrics does not say how many requests are under way", status=answer.status_code)
+        return int(sum(found))
+
     def sleep(self, level: int) -> None:
-        """Finish what is under way, then stop: level 1 gives the device's memory back, level 0 does not. vLLM alone, started for it."""
+        """Stop: level 1 gives the device's memory back, level 0 does not. What has not begun by then waits for waking. vLLM alone, started for it."""
         self._checked(self._send("POST", f"/sleep?level={level}&mode=wait", timeout_s=LOAD_TIMEOUT_S))
 
     def wake_up(self) -> None:

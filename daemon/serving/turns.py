@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import threading
+import time
 from pathlib import Path
 from typing import IO
 
@@ -20,6 +21,7 @@ from daemon.serving.started import read_start
 
 log = logging.getLogger(__name__)
 MARKER = "engine.asleep"
+IDLE_WITHIN_S = 300.0  # longer than any answer takes: the gateway gives none up to `gateway.upstream_timeout_s`
 REASON = "Something is being learnt on the device that also answers"
 
 
@@ -61,6 +63,7 @@ class Turn:
                 raise EngineFailed("Somebody else is learning on the engine's device", status=409, hint="Wait: lorefeed status")
             try:
                 with EngineClient(self._url) as client:
+                    _wait_idle(client)
                     client.sleep(started.sleep_level)
             except EngineDown as err:
                 log.info("The engine was not put to sleep: %s", err)
@@ -77,6 +80,18 @@ class Turn:
                 _wake(self._home, self._url)
                 self._marker.close()
                 self._marker = None
+
+
+def _wait_idle(client: EngineClient) -> None:
+    """Asked twice, because a question may still be on its way from a gateway that had not seen the marker."""
+    quiet, until = 0, time.monotonic() + IDLE_WITHIN_S
+    while quiet < 2:
+        if time.monotonic() > until:
+            raise EngineFailed(
+                f"The engine at {client.url} was not idle within {IDLE_WITHIN_S:g} s", status=503, hint="See: lorefeed status"
+            )
+        quiet = quiet + 1 if client.under_way() == 0 else 0
+        time.sleep(0.2)
 
 
 def _wake(home: Path, url: str) -> bool:
