@@ -35,7 +35,7 @@ from daemon.serving.reconcile import load_on_demand
 from daemon.serving.resolve import Resolver
 from daemon.serving.settings import GatewaySettings, ReconcileSettings
 from daemon.serving.stage_measures import StageMeasures
-from daemon.serving.turns import REASON, is_asleep
+from daemon.serving.turns import REASON, is_asleep, marker_of
 from daemon.serving.upstream import Engines
 from daemon.web.routes import Dashboard
 from registry import Registry, RegistryError, ServedView
@@ -137,7 +137,7 @@ class _Gateway:
             measures=self._measures,
             base_name=base_name,
             settings=settings,
-            asleep=partial(is_asleep, registry.home),
+            asleep=marker_of(registry.home).exists,
         )
 
     @contextlib.asynccontextmanager

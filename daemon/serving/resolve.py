@@ -14,7 +14,7 @@ import anyio.to_thread
 from daemon.mentions import Mentions, NameFinder, learnt_names
 from daemon.serving.errors import AdapterNotResident, ModelNotServed
 from daemon.serving.names import BASE, header_safe, is_adapter_name, is_alias_name, shown
-from registry import AdapterState, Registry, ServedAdapter, ServedAlias, ServedView
+from registry import AdapterState, Registry, Served, ServedAdapter, ServedAlias, ServedView
 
 FINDERS_KEPT = 64
 PINNABLE = frozenset({AdapterState.PASSED, AdapterState.LIVE, AdapterState.RETIRED, AdapterState.ROLLED_BACK})
@@ -49,36 +49,36 @@ class Resolver:
             return Choice(model, None, BASE)
         if is_adapter_name(model):
             return Choice(model, self._pinned(model).name, "pinned")
-        alias = self._alias(model)
+        served = self._view.now()  # one moment for the whole decision
+        alias = self._alias(served, model)
         if alias.canary is not None and in_canary(alias, body):
-            return await self._scoped(alias, {alias.canary.topic: alias.canary}, alias.canary, body, note=";canary")
-        return await self._scoped(alias, self._owners(alias), alias.adapter, body)
+            return await self._scoped(served, alias, {alias.canary.topic: alias.canary}, alias.canary, body, note=";canary")
+        return await self._scoped(served, alias, self._owners(served, alias), alias.adapter, body)
 
     async def _scoped(
-        self, alias: ServedAlias, owners: Owners, own: ServedAdapter | None, body: dict[str, Any], *, note: str = ""
+        self, served: Served, alias: ServedAlias, owners: Owners, own: ServedAdapter | None, body: dict[str, Any], *, note: str = ""
     ) -> Choice:
         if not owners or (own is None and alias.scope == "always"):
             return Choice(alias.name, None, BASE)
         if alias.scope == "always" and own is not None:
             return Choice(alias.name, _servable(own).name, f"always{note}")
-        finder = await self._finder(owners)
+        finder = await self._finder(served, owners)
         found = finder.mentions(conversation(body))
         if found.first is None:
             return Choice(alias.name, None, "no-mention")
         adapter, why = _by_mentions(owners, own, found)
         return Choice(alias.name, _servable(adapter).name, f"{why}{note}")
 
-    def _owners(self, alias: ServedAlias) -> Owners:
+    def _owners(self, served: Served, alias: ServedAlias) -> Owners:
         """The version that stands for each topic of the alias: its own where it serves just that one, else the topic's own alias's."""
         if alias.adapter is None and alias.moved:
             return {}  # rolled back to the base model
         own = alias.adapter
         if own is not None and len(alias.topics) == 1:
             return {own.topic: own}
-        aliases = self._view.now().aliases
         lines = {}
         for topic in alias.topics if len(alias.topics) > 1 else ():
-            line = own if own is not None and own.topic == topic else getattr(aliases.get(topic), "adapter", None)
+            line = own if own is not None and own.topic == topic else getattr(served.aliases.get(topic), "adapter", None)
             if line is not None and line.topic == topic:
                 lines[topic] = line
         return lines if lines or own is None else {own.topic: own}
@@ -93,8 +93,8 @@ class Resolver:
             raise self._not_served(name, why=f" Its folder was deleted on {adapter.removed_at:%Y-%m-%d}.")
         return _servable(adapter)
 
-    def _alias(self, name: str) -> ServedAlias:
-        alias = self._view.now().aliases.get(name) if is_alias_name(name) else None
+    def _alias(self, served: Served, name: str) -> ServedAlias:
+        alias = served.aliases.get(name) if is_alias_name(name) else None
         if alias is None:
             raise self._not_served(name)
         return alias
@@ -104,10 +104,9 @@ class Resolver:
         there = [self._base_name, BASE, *(a.name for a in aliases), *sorted({a.adapter.name for a in aliases if a.adapter})]
         return ModelNotServed(f"The model `{shown(name)}` is not served.{why} There is: {', '.join(dict.fromkeys(there))}")
 
-    async def _finder(self, owners: Owners) -> NameFinder:
+    async def _finder(self, served: Served, owners: Owners) -> NameFinder:
         """Built once for each set of versions, in a thread: many names take a second. Whoever asks meanwhile waits for the same one."""
-        forgotten = self._view.now().forgotten
-        key = tuple((topic, adapter.name, adapter.digest, forgotten.get(topic, 0)) for topic, adapter in owners.items())
+        key = tuple((topic, adapter.name, adapter.digest, served.forgotten.get(topic, 0)) for topic, adapter in owners.items())
         if key not in self._finders:
             self._finders[key] = asyncio.ensure_future(anyio.to_thread.run_sync(self._build, owners))
             while len(self._finders) > FINDERS_KEPT:

@@ -25,15 +25,19 @@ IDLE_WITHIN_S = 300.0  # longer than any answer takes: the gateway gives none up
 REASON = "Something is being learnt on the device that also answers"
 
 
+def marker_of(home: Path) -> Path:
+    """While this file exists, questions have to wait."""
+    return home / MARKER
+
+
 def is_asleep(home: Path) -> bool:
-    """Whether questions have to wait. Asked for each of them, so it looks at the file alone."""
-    return (home / MARKER).exists()
+    return marker_of(home).exists()
 
 
 def wake_forgotten(home: Path, url: str) -> bool:
     """Wakes the engine if whoever put it to sleep is gone. Whether it may be asked now."""
     try:
-        marker = (home / MARKER).open("r+b")
+        marker = marker_of(home).open("r+b")
     except FileNotFoundError:
         return True
     with marker:
@@ -57,7 +61,7 @@ class Turn:
             started = read_start(self._home)
             if self._marker is not None or started is None or started.sleep_level is None:
                 return
-            marker = (self._home / MARKER).open("a+b")
+            marker = marker_of(self._home).open("a+b")
             if not _locked(marker):
                 marker.close()
                 raise EngineFailed("Somebody else is learning on the engine's device", status=409, hint="Wait: lorefeed status")
@@ -68,7 +72,7 @@ class Turn:
             except EngineDown as err:
                 log.info("The engine was not put to sleep: %s", err)
             except BaseException:
-                (self._home / MARKER).unlink(missing_ok=True)
+                marker_of(self._home).unlink(missing_ok=True)
                 marker.close()
                 raise
             self._marker = marker
@@ -103,7 +107,7 @@ def _wake(home: Path, url: str) -> bool:
     except EngineFailed as err:
         log.error("The engine at %s does not wake: %s", url, err, extra={"action": "engine_not_woken"})
         return False
-    (home / MARKER).unlink(missing_ok=True)
+    marker_of(home).unlink(missing_ok=True)
     return True
 
 
