@@ -1,9 +1,21 @@
-"""The two signals that end a service: SIGTERM from its manager, SIGINT from a terminal."""
+"""The two signals that end a service: SIGTERM from its manager, SIGINT from a terminal. And the first of them from the death of its parent."""
 
+import ctypes
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+_LIBC = ctypes.CDLL(None)  # opened here: between fork and exec nothing may be looked up
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, prctl(2)
+
+
+def end_with_parent() -> None:
+    """In a child, between fork and exec: when the thread that started it ends, however it ends, the child is asked to end too, so that it is not
+    left behind on its port with nobody to stop it. Only Linux has it; elsewhere nothing happens."""
+    if sys.platform == "linux":
+        _LIBC.prctl(_DEATH_SIGNAL, signal.SIGTERM)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import httpx2
 
 from daemon.config import CONFIG_FILE, Settings
 from daemon.errors import DaemonError
-from daemon.signals import end_signals
+from daemon.signals import end_signals, end_with_parent
 from registry import Registry
 
 log = logging.getLogger(__name__)
@@ -161,6 +161,7 @@ class _Child:
             errors="replace",
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
+            preexec_fn=end_with_parent,
         )
         self._reader = threading.Thread(target=self._pass_on, args=(self._process,), name=f"log-{self.part.name}", daemon=True)
         self._reader.start()

@@ -2,6 +2,7 @@
 
 from registry.artifacts import Artifacts, Published, verify_file
 from registry.audit import AuditReport
+from registry.clocks import passed
 from registry.errors import (
     AlreadyRunning,
     AlreadyThere,
@@ -118,6 +119,7 @@ __all__ = [
     "entity_key",
     "measured",
     "normal_text",
+    "passed",
     "split_adapter_name",
     "text_digest",
     "verify_file",

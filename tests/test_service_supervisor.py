@@ -83,6 +83,20 @@ def test_a_part_that_dies_is_started_again(tmp_path):
     assert any("engine   was killed by signal 9; it is started again in" in line for line in said)
 
 
+def test_parts_end_with_a_supervisor_that_is_killed(tmp_path):
+    """Left behind, they would keep their ports, and nobody could start Lorefeed again without finding and ending them first."""
+    log = tmp_path / "log"
+    program = (
+        "import sys, threading; from daemon.supervisor import Part, supervise; "
+        "supervise([Part('engine', tuple(sys.argv[1:]))], stop=threading.Event(), say=print)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, *server("engine", log).command], cwd=ROOT, stdout=subprocess.DEVNULL)
+    wait_until(lambda: lines(log), what="the start")
+    process.kill()
+    process.wait()
+    wait_until(lambda: lines(log)[1:] == ["engine stopped"], what="the end of the part")
+
+
 def test_a_part_that_cannot_live_is_given_up_with_its_last_lines(tmp_path):
     part = Part(
         "engine", (sys.executable, "-S", "-c", "import sys; print('no model here', flush=True); sys.exit(3)"), health="http://127.0.0.1:1/"
