@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -81,6 +82,17 @@ def test_a_part_that_dies_is_started_again(tmp_path):
         os.kill(int(lines(log)[0].split()[1]), signal.SIGKILL)
         wait_until(lambda: len(lines(log)) == 2, what="the second life")
     assert any("engine   was killed by signal 9; it is started again in" in line for line in said)
+
+
+def test_a_part_that_hangs_is_killed_and_started_again(tmp_path):
+    log = tmp_path / "log"
+    with supervised([server("engine", log)], hung_after_s=1.0) as (said, _):
+        wait_until(lambda: any("Lorefeed runs" in line for line in said))
+        time.sleep(1.5)
+        assert len(lines(log)) == 1  # as long as it answers it stays
+        os.kill(int(lines(log)[0].split()[1]), signal.SIGSTOP)
+        wait_until(lambda: len(lines(log)) == 2, what="the second life")
+    assert "engine   has not answered for 1 s and is killed" in said
 
 
 def test_parts_end_with_a_supervisor_that_is_killed(tmp_path):
