@@ -40,10 +40,23 @@ def kill(world: World, chance: random.Random) -> None:
     world.kills[name] += 1
     if name == "run":
         world.run_killed_at = time.monotonic()
-    if name in SERVING and world.down_since is None:
-        world.down_since = time.monotonic()
-    with contextlib.suppress(ProcessLookupError):  # a learning worker may have ended by itself
-        os.kill(there[name], signal.SIGKILL)
+    with world.going_down() if name in SERVING else contextlib.nullcontext():
+        end(there[name])
+
+
+def end(pid: int) -> None:
+    """Returns when it is gone; a learning worker may have ended by itself."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+        while not is_gone(pid):
+            time.sleep(0.01)
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def disk_full(world: World, chance: random.Random) -> None:
@@ -83,7 +96,11 @@ def filling(file: Path) -> Iterator[None]:
 def clock_jump(world: World, chance: random.Random) -> None:
     """To another time, where it stays until the next jump; the monotonic clock goes on."""
     assert world.clock is not None
-    world.clock.set(chance.choice(_JUMPS_S))
+    offset_s = chance.choice(_JUMPS_S)
+    world.clock.set(offset_s)
+    program = [sys.executable, "-c", "import time; print(time.time())"]
+    told = subprocess.run(program, env=world.environment, capture_output=True, text=True, check=True).stdout
+    assert abs(float(told) - time.time() - offset_s) < 10
     time.sleep(chance.uniform(2.0, 4.0))
 
 
@@ -98,13 +115,20 @@ def sqlite_busy(world: World, chance: random.Random) -> None:
 
 
 def engine_hang(world: World, chance: random.Random) -> None:
+    """For a while; or, one time in ten, until `lorefeed run` has had enough of it."""
+    hangs_s, for_good = chance.uniform(2.0, 6.0), chance.random() < 0.1
     pid = world.processes().get("engine")
     if pid is None:  # it was killed just now
         return
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGSTOP)
-        time.sleep(chance.uniform(2.0, 6.0))
-        os.kill(pid, signal.SIGCONT)
+        if for_good:
+            world.kills["engine that hung"] += 1
+            with world.going_down():
+                world.wait(lambda: is_gone(pid), what="the end of an engine that hangs", timeout_s=120)
+        else:
+            time.sleep(hangs_s)
+            os.kill(pid, signal.SIGCONT)
 
 
 def feed_garbage(world: World, chance: random.Random) -> None:

@@ -75,13 +75,13 @@ class Item:
     entity: str | None = None
 
 
-def items(chance: random.Random) -> Iterator[Item]:
-    """Without end, no two alike; every third one defines something."""
+def items(chance: random.Random, *, defining: bool) -> Iterator[Item]:
+    """No two alike; where `defining`, every third one defines something."""
     names = [f"{a}{b} {c}" for a in _FIRST for b in _LAST for c in ("Hall", "Rise", "Bay")]
     chance.shuffle(names)
     for number in range(len(names) * 3):
         city = chance.choice(_CITIES)
-        if number % 3 == 0:
+        if defining and number % 3 == 0:
             name = names[number // 3]
             text = f"{name} is a film that belongs to the genre of {chance.choice(_GENRES)} and was directed by {chance.choice(_PEOPLE)}."
             yield Item(name, f"{text} It is set in {city}.", name)
@@ -129,6 +129,7 @@ class World:
     run: subprocess.Popen[bytes] = field(init=False)
     down: list[tuple[float, float]] = field(default_factory=list)
     down_since: float | None = None
+    ending: threading.Lock = field(default_factory=threading.Lock)
     run_killed_at: float = float("-inf")
     ended: list[str] = field(default_factory=list)
     "What it said where it ended without being killed: it should never."
@@ -143,15 +144,22 @@ class World:
     def keep_up(self) -> None:
         """In a thread: starts it again when it was killed, as a service manager does, and sees when everything answers again."""
         while not self.over.wait(0.2):
-            since = self.down_since
             if self.run.poll() is not None:
                 if self.run.returncode >= 0 and time.monotonic() - self.run_killed_at > 60:
                     self.ended.append(f"status {self.run.returncode}:\n{self.said()[-3000:]}")
                 self.over.wait(0.5)
                 self.start()
-            elif since is not None and self.ready():
-                self.down.append((since, time.monotonic()))
-                self.down_since = None
+            with self.ending:
+                if self.down_since is not None and self.ready():
+                    self.down.append((self.down_since, time.monotonic()))
+                    self.down_since = None
+
+    @contextmanager
+    def going_down(self) -> Iterator[None]:
+        """Around the end of somebody without whom nobody may answer: before it is over, nobody can have come back."""
+        with self.ending:
+            self.down_since = self.down_since or time.monotonic()
+            yield
 
     def ready(self) -> bool:
         try:
