@@ -26,7 +26,7 @@ from registry import Registry, RegistryError
 from tests.clock_parts import NO_COMPILER, WallClock, wall_clock
 from tests.serving_parts import free_port, learn, make_adapter
 from tests.sources_parts import Handler, Site, running_site, type_xml
-from tests.vllm_parts import children_of
+from tests.vllm_parts import children_of, has_ended
 
 ROOT = Path(__file__).parents[1]
 ROOM = "256m"  # of the disk that can be filled
@@ -260,7 +260,6 @@ def running_world(root: Path) -> Iterator[tuple[World, dict[str, str]]]:
 def _lived(world: World, missing: dict[str, str]) -> Iterator[tuple[World, dict[str, str]]]:
     world.start()
     manager = threading.Thread(target=world.keep_up, daemon=True)
-    started = [world.run.pid]
     try:
         world.wait(world.ready, what="the start")
         manager.start()
@@ -272,5 +271,5 @@ def _lived(world: World, missing: dict[str, str]) -> Iterator[tuple[World, dict[
         started = [world.run.pid, *children_of(world.run.pid)]
         world.run.terminate()
         world.run.wait(timeout=60)
-        left = [pid for pid in started if Path(f"/proc/{pid}").exists()]
+        left = [pid for pid in started if not has_ended(pid, timeout_s=10.0)]
         assert not left, f"lorefeed run left processes behind: {left}"
