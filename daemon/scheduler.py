@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from apscheduler.schedulers.background import BackgroundScheduler
-
 from daemon.config import Settings
 from daemon.jobs import (
     EXTRACT,
@@ -30,9 +28,10 @@ from daemon.jobs import (
 )
 from daemon.quiet import LEARNING, why_not_now
 from daemon.stages.merge import merges_due
+from daemon.steady import Ticks
 from daemon.watchers import Watchers
 from daemon.watermarks import Watermarks
-from registry import Definition, Job, JobState, Registry, RegistryError, delete_set_aside
+from registry import Definition, Job, JobState, Registry, RegistryError, delete_set_aside, passed
 
 log = logging.getLogger(__name__)
 
@@ -97,12 +96,12 @@ def _by_topic(definitions: Sequence[Definition]) -> dict[str, list[Definition]]:
 
 def _enough(definitions: Sequence[Definition], now: datetime, settings: Settings) -> bool:
     """So many that a version is worth making, or one that has waited long enough for others."""
-    oldest = min(d.created_at for d in definitions)
-    return len(definitions) >= settings.learn.wait_for or oldest <= now - timedelta(seconds=settings.learn.wait_at_most_s)
+    longest = max(passed(d.created_at, now) for d in definitions)
+    return len(definitions) >= settings.learn.wait_for or longest >= timedelta(seconds=settings.learn.wait_at_most_s)
 
 
 def _settled(definitions: Sequence[Definition], now: datetime, *, settle_s: float) -> bool:
-    return not definitions or max(d.created_at for d in definitions) <= now - timedelta(seconds=settle_s)
+    return not definitions or min(passed(d.created_at, now) for d in definitions) >= timedelta(seconds=settle_s)
 
 
 class _History:
@@ -115,7 +114,7 @@ class _History:
     def rests(self, key: str, pending: set[int], now: datetime) -> bool:
         """Whether the last try at just this work failed or changed nothing, so that another one at once would only spin."""
         last = self._ends().get(key)
-        if last is None or last.finished_at is None or now - last.finished_at >= TRIED_AGAIN_AFTER:
+        if last is None or last.finished_at is None or passed(last.finished_at, now) >= TRIED_AGAIN_AFTER:
             return False
         if last.state is JobState.FAILED:
             return pending <= set(last.payload.get("pending", ()))
@@ -125,7 +124,7 @@ class _History:
     def failed_on(self, key: str, versions: list[str], now: datetime) -> bool:
         """Whether merging just these was given up a short while ago."""
         last = self._ends().get(key)
-        if last is None or last.finished_at is None or now - last.finished_at >= TRIED_AGAIN_AFTER:
+        if last is None or last.finished_at is None or passed(last.finished_at, now) >= TRIED_AGAIN_AFTER:
             return False
         return last.state is JobState.FAILED and last.payload.get("versions") == versions
 
@@ -154,7 +153,7 @@ class Ticker:
         self.watermarks = Watermarks(registry.home, settings.watermarks)
         self.learning_waits: str | None = None
         "Why nothing new is begun to be learnt, as of the last tick; None: it may be."
-        self._scheduler = BackgroundScheduler(timezone=UTC)
+        self._ticks = Ticks()
         self.ticks = 0
         "How often the registry was asked and answered; the watchdog wants to see it grow."
 
@@ -162,15 +161,16 @@ class Ticker:
         daemon = self._settings.daemon
         often = ((self.tick, daemon.tick_s), (self._reconcile, daemon.reconcile_s), (self._prune, PRUNE_EVERY_S), *self._serving())
         for what, seconds in often:
-            self._scheduler.add_job(
-                what, "interval", seconds=seconds, next_run_time=datetime.now(UTC), max_instances=1, coalesce=True, misfire_grace_time=None
-            )
-        self._scheduler.start()
+            self._ticks.every(seconds, what)
+        self._ticks.start()
 
     def stop(self) -> None:
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=True)
+        self._ticks.stop()
         self._watchers.close()
+
+    def look_at_clock(self) -> None:
+        """To be called every few seconds, and not from a tick: a clock that was set back would keep the next one away."""
+        self._ticks.look()
 
     def _watch_room(self) -> None:
         """Learning waits while there is too little room or it is not wanted; that it does, and that it goes on, is written down once each."""
@@ -199,7 +199,9 @@ class Ticker:
     def enqueue(self) -> None:
         """Queues what is due now."""
         self._poll_changed()
-        due = enqueue_due(self._registry, self._settings, datetime.now(UTC), since=self._started_at)
+        now = datetime.now(UTC)
+        self._started_at = min(self._started_at, now)  # by a clock that was set back since, what is tried now would count as not tried
+        due = enqueue_due(self._registry, self._settings, now, since=self._started_at)
         soon = due.settling and self._settings.learn.settle_s <= WARM_AHEAD_S
         if soon or any(job.kind == LEARN for job in due.queued):
             self._warm()

@@ -18,7 +18,7 @@ from daemon.scheduler import Ticker, enqueue_due
 from daemon.sdnotify import Notifier
 from daemon.signals import end_signals
 from daemon.warm import Teachers
-from registry import FeedState, Job, JobState, Registry, RegistryError
+from registry import FeedState, Job, JobState, Registry, RegistryBusy, RegistryError, RegistryNotWritten
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def run_daemon(
     notifier = Notifier.of()
     over = stop or threading.Event()
     with Registry.open(home) as registry, registry.lock_daemon(), end_signals(over):
-        _put_right(registry)
+        _put_right_in_time(registry, over)
         service = Service(registry, settings, handlers=handlers, stop=over, warm=warm)
         service.start()
         log.info("The daemon works on %s", home, extra={"action": "started", "home": str(home)})
@@ -82,6 +82,7 @@ class Service:
     def signs_of_life(self) -> list[str]:
         """What to tell the service manager. The watchdog is fed only if the registry answers, the ticker ticks and every worker lives."""
         self._teachers.cool()
+        self._ticker.look_at_clock()
         try:
             status = f"STATUS={self._status()}"
         except RegistryError as err:
@@ -185,6 +186,17 @@ def _next_turn_s(registry: Registry, ended: Collection[Job]) -> float | None:
     now = datetime.now(UTC)
     waits = [(f.next_check_at - now).total_seconds() for f in registry.read.feeds() if last.get(f.name)] if any(last.values()) else []
     return max(0.1, min(waits)) if waits and min(waits) < TURN_WITHIN_S else None
+
+
+def _put_right_in_time(registry: Registry, over: threading.Event) -> None:
+    """As soon as the registry can be written: a daemon that ended because the disk is full would only be started again and again."""
+    while not over.is_set():
+        try:
+            _put_right(registry)
+            return
+        except (RegistryBusy, RegistryNotWritten) as err:
+            log.error("The registry cannot be written: %s Try: %s", err, err.hint, extra={"action": "registry_silent"})
+            over.wait(REST_AFTER_TROUBLE_S)
 
 
 def _put_right(registry: Registry) -> None:

@@ -18,7 +18,7 @@ import httpx2
 
 from daemon.config import CONFIG_FILE, Settings
 from daemon.errors import DaemonError
-from daemon.signals import end_signals
+from daemon.signals import end_signals, end_with_parent
 from registry import Registry
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ HEALTHY_WITHIN_S = 900.0  # a large model is read from disk in this time
 STOP_WITHIN_S = 15.0
 LOOK_EVERY_S = 0.1
 ASK_EVERY_S = 0.5  # asking costs more than looking, and takes its time from the one that starts
+HUNG_AFTER_S = 60.0  # without an answer of a part that has answered before
 LAST_LINES = 20
 
 Say = Callable[[str], None]
@@ -96,9 +97,11 @@ def check_ports(home: Path, settings: Settings) -> None:
             ) from err
 
 
-def supervise(parts: Sequence[Part], *, stop: threading.Event, say: Say, pause_s: float = FIRST_PAUSE_S) -> int:
+def supervise(
+    parts: Sequence[Part], *, stop: threading.Event, say: Say, pause_s: float = FIRST_PAUSE_S, hung_after_s: float = HUNG_AFTER_S
+) -> int:
     """Starts the parts in order, each when the one before is healthy; keeps them alive; stops them backwards. 1 if one was given up."""
-    children = [_Child(part, say=say, pause_s=pause_s) for part in parts]
+    children = [_Child(part, say=say, pause_s=pause_s, hung_after_s=hung_after_s) for part in parts]
     try:
         for child in children:
             child.start()
@@ -138,9 +141,9 @@ def _wait_healthy(child: "_Child", children: "Sequence[_Child]", stop: threading
 class _Child:
     """One part's process, over all its lives."""
 
-    def __init__(self, part: Part, *, say: Say, pause_s: float) -> None:
+    def __init__(self, part: Part, *, say: Say, pause_s: float, hung_after_s: float) -> None:
         self.part = part
-        self._say, self._pause_s = say, pause_s
+        self._say, self._pause_s, self._hung_after_s = say, pause_s, hung_after_s
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._last: deque[str] = deque(maxlen=LAST_LINES)
@@ -161,19 +164,36 @@ class _Child:
             errors="replace",
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             start_new_session=True,
+            preexec_fn=end_with_parent,
         )
         self._reader = threading.Thread(target=self._pass_on, args=(self._process,), name=f"log-{self.part.name}", daemon=True)
         self._reader.start()
+        if self.part.health is not None:
+            threading.Thread(target=self._watch, args=(self._process,), name=f"watch-{self.part.name}", daemon=True).start()
 
     def healthy(self) -> bool:
         if self._process is None or self._process.poll() is not None:
             return False
-        if self.part.health is None:
-            return True
+        return self.part.health is None or self._answers(self.part.health)
+
+    def _answers(self, health: str) -> bool:
         try:
-            return httpx2.get(self.part.health, timeout=2.0, trust_env=False).status_code == httpx2.codes.OK
+            return httpx2.get(health, timeout=2.0, trust_env=False).status_code == httpx2.codes.OK
         except httpx2.HTTPError:
             return False
+
+    def _watch(self, process: "subprocess.Popen[str]") -> None:
+        """Over one life: what has answered and no longer does is killed, as systemd's watchdog would, and so started again."""
+        assert self.part.health is not None
+        answered_at: float | None = None
+        while process.poll() is None:
+            if self._answers(self.part.health):
+                answered_at = time.monotonic()
+            elif answered_at is not None and time.monotonic() - answered_at > self._hung_after_s:
+                self._say(f"{self.part.name:<8} has not answered for {self._hung_after_s:.0f} s and is killed")
+                _kill_group(process)
+                return
+            time.sleep(self._hung_after_s / 12)
 
     def say_ready(self) -> None:
         self._say(f"{self.part.name:<8} {self.part.address or 'is running'}")

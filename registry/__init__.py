@@ -2,6 +2,7 @@
 
 from registry.artifacts import Artifacts, Published, verify_file
 from registry.audit import AuditReport
+from registry.clocks import passed
 from registry.errors import (
     AlreadyRunning,
     AlreadyThere,
@@ -122,6 +123,7 @@ __all__ = [
     "entity_key",
     "measured",
     "normal_text",
+    "passed",
     "sign_folder",
     "signature_problem",
     "split_adapter_name",

@@ -1,5 +1,6 @@
 """One daemon a home: a lock the kernel lets go of when its holder dies, however it dies."""
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
@@ -20,7 +21,8 @@ def locked(path: Path) -> Iterator[None]:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
             raise AlreadyRunning(f"A daemon with process id {holder} works on {path.parent} already") from err
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # who holds it is for people to read; a full disk must not keep a daemon from its work
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
         os.ftruncate(descriptor, 0)
     finally:

@@ -3,8 +3,10 @@
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from sqlmodel import Session, col, select
+from sqlalchemy import ColumnElement
+from sqlmodel import Session, and_, col, func, or_, select
 
+from registry.clocks import SET_BACK
 from registry.db import Database
 from registry.models import (
     AdapterDefinitionRow,
@@ -57,13 +59,13 @@ class IntakeQueries:
     def feeds_due(self, now: datetime) -> list[Feed]:
         """Active feeds whose time has come, the longest overdue first."""
         with self._db.reading() as session:
-            due = select(FeedRow).where(FeedRow.state == FeedState.ACTIVE, FeedRow.next_check_at <= now)
+            due = select(FeedRow).where(_due(now))
             return feed_records(session, session.exec(due.order_by(col(FeedRow.next_check_at), col(FeedRow.id))).all())
 
     def feeds_due_names(self, now: datetime) -> list[str]:
         """Their names alone, in the same order: thousands of cursors are not read to be asked every second."""
         with self._db.reading() as session:
-            due = select(FeedRow.name).where(FeedRow.state == FeedState.ACTIVE, FeedRow.next_check_at <= now)
+            due = select(FeedRow.name).where(_due(now))
             return list(session.exec(due.order_by(col(FeedRow.next_check_at), col(FeedRow.id))))
 
     def documents(self, feed: str | None = None, state: DocumentState | str | None = None, limit: int | None = None) -> list[Document]:
@@ -153,6 +155,12 @@ def definition_history(session: Session, definition_id: int, *, with_adapters: b
         adapters=tuple(adapter_records(session, carrying)),
         events=tuple(event_record(e) for e in session.exec(events)),
     )
+
+
+def _due(now: datetime) -> ColumnElement[bool]:
+    """What was planned by a clock that has been set back since is due too: by that plan it might not be for years."""
+    planned_at = func.coalesce(col(FeedRow.last_checked_at), col(FeedRow.created_at))
+    return and_(col(FeedRow.state) == FeedState.ACTIVE, or_(col(FeedRow.next_check_at) <= now, planned_at > now + SET_BACK))
 
 
 def _earlier(session: Session, row: DefinitionRow) -> list[DefinitionRow]:

@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlmodel import Session, and_, col, or_, select
+from sqlmodel import Session, and_, col, func, or_, select
 from sqlmodel.sql.expression import SelectOfScalar
 
+from registry.clocks import SET_BACK
 from registry.errors import BadValue, LeaseLost
 from registry.models import JobRow
 from registry.records import Job
@@ -74,7 +75,7 @@ class JobStore(StoreBase):
         """Hands the oldest due job to `owner`, counting an attempt. A job whose lease ran out is due again."""
         with self._db.writing() as session:
             now = self._clock()
-            while rows := _due(session, now, kinds):
+            while rows := _due(session, now, kinds, lease_s):
                 for row in rows:
                     if row.attempts >= row.max_attempts:  # its last worker died with it
                         _give_up(row, row.last_error or _LEASE_RAN_OUT, now)
@@ -113,6 +114,8 @@ class JobStore(StoreBase):
             row.result = None if result is None else dict(result)
             row.finished_at = self._clock()
             row.lease_owner = row.lease_until = None
+            for failed in session.exec(select(JobRow).where(JobRow.key == row.key, JobRow.state == JobState.FAILED)):
+                session.delete(failed)  # whoever does a job does all there is to do: what was given up is done now, and needs nobody
             session.flush()
             return job_record(row)
 
@@ -178,9 +181,13 @@ def _unfinished_keys(keys: Sequence[str]) -> SelectOfScalar[str]:
     return select(JobRow.key).where(col(JobRow.key).in_(keys), col(JobRow.state).in_(_UNFINISHED))
 
 
-def _due(session: Session, now: datetime, kinds: Collection[str] | None) -> list[JobRow]:
-    waiting = and_(col(JobRow.state) == JobState.QUEUED, col(JobRow.run_after) <= now)
-    abandoned = and_(col(JobRow.state) == JobState.RUNNING, col(JobRow.lease_until) <= now)
+def _due(session: Session, now: datetime, kinds: Collection[str] | None, lease_s: float) -> list[JobRow]:
+    """Queued and its time has come, or held by nobody any more; and what a clock that has been set back since put off until much later."""
+    planned_at = func.coalesce(col(JobRow.started_at), col(JobRow.created_at))
+    come = or_(col(JobRow.run_after) <= now, planned_at > now + SET_BACK)
+    over = or_(col(JobRow.lease_until) <= now, col(JobRow.lease_until) > now + timedelta(seconds=lease_s) + SET_BACK)
+    waiting = and_(col(JobRow.state) == JobState.QUEUED, come)
+    abandoned = and_(col(JobRow.state) == JobState.RUNNING, over)
     wanted = select(JobRow).where(or_(waiting, abandoned))
     if kinds is not None:
         wanted = wanted.where(col(JobRow.kind).in_(list(kinds)))

@@ -142,6 +142,17 @@ def test_a_failure_without_a_retry_ends_the_job(registry: Registry) -> None:
     assert registry.read.counts().jobs == {"queued": 0, "running": 0, "done": 0, "failed": 1}
 
 
+def test_what_was_given_up_needs_nobody_once_it_was_done(registry: Registry) -> None:
+    for key in ("poll:1", "poll:2"):
+        given_up = enqueue(registry, key)
+        registry.write.claim("w", lease_s=60)
+        registry.write.fail(given_up.id, "w", "The disk was full", retry_at=None)
+    again = enqueue(registry, "poll:1")
+    registry.write.claim("w", lease_s=60)
+    registry.write.complete(again.id, "w")
+    assert [job.key for job in registry.read.jobs("failed")] == ["poll:2"]
+
+
 def test_a_job_given_back_costs_no_attempt(registry: Registry) -> None:
     job = enqueue(registry)
     assert job is not None

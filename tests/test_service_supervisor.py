@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -81,6 +82,31 @@ def test_a_part_that_dies_is_started_again(tmp_path):
         os.kill(int(lines(log)[0].split()[1]), signal.SIGKILL)
         wait_until(lambda: len(lines(log)) == 2, what="the second life")
     assert any("engine   was killed by signal 9; it is started again in" in line for line in said)
+
+
+def test_a_part_that_hangs_is_killed_and_started_again(tmp_path):
+    log = tmp_path / "log"
+    with supervised([server("engine", log)], hung_after_s=1.0) as (said, _):
+        wait_until(lambda: any("Lorefeed runs" in line for line in said))
+        time.sleep(1.5)
+        assert len(lines(log)) == 1  # as long as it answers it stays
+        os.kill(int(lines(log)[0].split()[1]), signal.SIGSTOP)
+        wait_until(lambda: len(lines(log)) == 2, what="the second life")
+    assert "engine   has not answered for 1 s and is killed" in said
+
+
+def test_parts_end_with_a_supervisor_that_is_killed(tmp_path):
+    """Left behind, they would keep their ports, and nobody could start Lorefeed again without finding and ending them first."""
+    log = tmp_path / "log"
+    program = (
+        "import sys, threading; from daemon.supervisor import Part, supervise; "
+        "supervise([Part('engine', tuple(sys.argv[1:]))], stop=threading.Event(), say=print)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, *server("engine", log).command], cwd=ROOT, stdout=subprocess.DEVNULL)
+    wait_until(lambda: lines(log), what="the start")
+    process.kill()
+    process.wait()
+    wait_until(lambda: lines(log)[1:] == ["engine stopped"], what="the end of the part")
 
 
 def test_a_part_that_cannot_live_is_given_up_with_its_last_lines(tmp_path):

@@ -56,11 +56,11 @@ def make_versions(home: Path, folder: Path) -> None:
 
 
 def children_of(pid: int) -> list[int]:
-    """All processes below this one, parents first."""
-    try:
-        direct = [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
+    """All processes below this one, parents first. A child is listed under the thread that started it."""
+    direct = []
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            direct += [int(one) for one in (thread / "children").read_text().split()]
     return [found for child in direct for found in (child, *children_of(child))]
 
 
@@ -164,11 +164,11 @@ def running_world(root: Path, *, arguments: Sequence[str] = (), more: Mapping[st
             run.terminate()
             run.wait(timeout=120)
             world.http.close()
-            left = {pid: _ended(pid, timeout_s=10.0) for pid in started}
+            left = {pid: has_ended(pid, timeout_s=10.0) for pid in started}
             assert all(left.values()), f"lorefeed run left processes behind: {[pid for pid, ended in left.items() if not ended]}"
 
 
-def _ended(pid: int, *, timeout_s: float) -> bool:
+def has_ended(pid: int, *, timeout_s: float) -> bool:
     """Within that time. What is killed with its parent notices that within a second."""
     until = time.monotonic() + timeout_s
     while (there := Path(f"/proc/{pid}").exists()) and time.monotonic() < until:

@@ -30,7 +30,12 @@ class Started:
 
 
 def record_start(home: Path, started: Started) -> None:
-    """Puts it in the place of the one before, in one step: somebody may be reading. Raises OSError."""
+    """Puts it in the place of the one before, in one step: somebody may be reading. Raises OSError.
+
+    What stands there already is not written again, so that an engine starts on a full disk too.
+    """
+    if read_start(home) == started:
+        return
     temporary = home / f".{FILE_NAME}-{secrets.token_hex(8)}"
     temporary.write_text(json.dumps(asdict(started), indent=1) + "\n", encoding="utf-8")
     temporary.replace(home / FILE_NAME)

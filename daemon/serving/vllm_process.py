@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -20,7 +19,7 @@ from daemon.sdnotify import Notifier
 from daemon.serving.client import EngineClient
 from daemon.serving.settings import is_loopback
 from daemon.serving.vllm import VllmFailed, VllmSettings, vllm_command, vllm_environment
-from daemon.signals import end_signals
+from daemon.signals import end_signals, end_with_parent
 
 log = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.5
@@ -29,8 +28,6 @@ LOOK_TIMEOUT_S = 60.0
 STOP_WITHIN_S = 13.0  # a little more than vLLM gives the answers under way, and less than `lorefeed run` gives us
 LAST_LINES = 200
 _PROJECT = Path(__file__).parents[2]
-_LIBC = ctypes.CDLL(None)  # opened here: between fork and exec nothing may be looked up
-_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG, prctl(2)
 _INSTALL = "python3 -m venv DIR && DIR/bin/pip install 'vllm>=0.32,<0.34', and set engine.vllm_python = \"DIR/bin/python\""
 # What stands in vLLM's last words, and what to do about it.
 _REMEDIES: tuple[tuple[str, str], ...] = (
@@ -74,7 +71,7 @@ def run_vllm(wanted: VllmSettings, *, stop: threading.Event | None = None) -> No
         text=True,
         errors="replace",
         start_new_session=True,  # one group, so that no worker of its own outlives it with the GPU's memory
-        preexec_fn=_end_with_us,
+        preexec_fn=end_with_parent,
     )
     with end_signals(over), process:
         assert process.stdout is not None, "it is a pipe"
@@ -169,12 +166,6 @@ def _end(process: subprocess.Popen[str]) -> None:
     except ProcessLookupError:
         return  # nobody is left
     process.wait()
-
-
-def _end_with_us() -> None:
-    """In the child, before vLLM: whoever kills us does not leave vLLM behind on the port. Only Linux has it; elsewhere nothing happens."""
-    if sys.platform == "linux":
-        _LIBC.prctl(_DEATH_SIGNAL, signal.SIGTERM)
 
 
 def _listen(words: IO[str], last: deque[str]) -> None:
