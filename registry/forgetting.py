@@ -10,8 +10,9 @@ from registry.errors import BadValue, NotThere
 from registry.identity import entity_key
 from registry.models import AdapterRow, AliasRow, DefinitionRow, DocumentRow, WitnessRow
 from registry.records import Definition, Document, Version
-from registry.rows import batches, definition_records, document_records, document_row, feed_row, key, version_records
+from registry.rows import batches, definition_records, document_records, document_row, feed_row, key
 from registry.states import DefinitionState, DocumentState
+from registry.versions import version_records
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from registry.models import (
 from registry.queries_intake import definition_history
 from registry.records import Adapter, CheckResult, Definition, History, Job, Release, Version
 from registry.rows import (
-    adapter_ids,
     adapter_row,
     bare_adapters,
     check_result_record,
@@ -32,9 +31,9 @@ from registry.rows import (
     job_record,
     key,
     release_records,
-    version_records,
 )
 from registry.states import AdapterState, DefinitionState, JobState
+from registry.versions import adapter_ids, version_records
 
 _LAST = "\U0010ffff"  # no name goes on with it
 

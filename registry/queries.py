@@ -35,7 +35,6 @@ from registry.records import (
     Release,
 )
 from registry.rows import (
-    adapter_ids,
     adapter_names,
     adapter_records,
     adapter_row,
@@ -57,6 +56,7 @@ from registry.rows import (
     release_records,
 )
 from registry.states import DefinitionState, FeedState, JobState
+from registry.versions import adapter_ids
 
 RELEASE = tuple(getattr(ReleaseRow, name) for name in ReleaseRow.model_fields)  # its columns, for reading rows as they are
 _WINDOWS = """

@@ -37,9 +37,9 @@ from registry.rows import (
     feed_row,
     key,
     probe_record,
-    version_records,
 )
 from registry.states import DefinitionState, DocumentState, FeedState
+from registry.versions import version_records
 
 DEFINITION = tuple(getattr(DefinitionRow, name) for name in DefinitionRow.model_fields)  # its columns, for reading rows as they are
 
