@@ -22,9 +22,11 @@ from daemon.commands import (
     audit,
     backup,
     bench,
+    bench_day,
     bench_gateway,
     bench_ingest,
     bench_near,
+    bench_registry,
     canary,
     collect,
     config,
@@ -96,9 +98,11 @@ adapters.app.command("export")(adapter_files.export)
 adapters.app.command("import")(adapter_import.import_)
 adapters.app.command("gc")(collect.gc)
 adapters.app.command("sign")(sign.sign)
+bench.app.command("day")(bench_day.day)
 bench.app.command("gateway")(bench_gateway.gateway)
 bench.app.command("ingest")(bench_ingest.ingest)
 bench.app.command("near")(bench_near.near)
+bench.app.command("registry")(bench_registry.registry)
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
 for _name, _group in _GROUPS.items():

@@ -19,12 +19,25 @@ if TYPE_CHECKING:
 
 Progress = Callable[[float, str], None]
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+LONG = 100  # rows
 _PIPE_WIDTH = 4000  # what reads a pipe wraps lines for itself, or wants them whole
 
 
 def show_json(value: Any) -> None:
-    """One JSON document; the only thing that a command with --json writes to standard output."""
-    sys.stdout.write(json.dumps(plain(value), indent=2, allow_nan=False) + "\n")
+    """One JSON document; the only thing that a command with --json writes to standard output. A long listing has a line for each row."""
+    shown = plain(value)
+    if isinstance(shown, dict) and any(isinstance(part, list) and len(part) > LONG for part in shown.values()):
+        parts = (f"  {json.dumps(name)}: {_lines(part)}" for name, part in shown.items())
+        sys.stdout.write("{\n" + ",\n".join(parts) + "\n}\n")
+    else:
+        sys.stdout.write(_lines(shown) + "\n")
+
+
+def _lines(value: Any) -> str:
+    """Indented; of a long list each row is one line, because indenting them would take most of a command's time."""
+    if isinstance(value, list) and len(value) > LONG:
+        return "[\n  " + ",\n  ".join(json.dumps(row, allow_nan=False) for row in value) + "\n]"
+    return json.dumps(value, indent=2, allow_nan=False)
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "", empty: str = "There are none.") -> None:

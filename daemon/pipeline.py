@@ -120,7 +120,7 @@ def _settle_unfinished(
     registry: Registry, teacher: Teacher, settings: Settings, topic: str, *, actor: str, load_problem: LoadProblem
 ) -> None:
     """A version that a killed daemon left between training and release is judged, and released if it is still the newest."""
-    for adapter in reversed(registry.read.adapters(topic)):
+    for adapter in reversed(registry.read.bare_adapters(topic)):
         if adapter.state == "checking":
             check(registry, teacher, settings, adapter.name, load_problem=load_problem)
     newest = registry.read.latest_adapter(topic)
@@ -134,11 +134,8 @@ def _refused(registry: Registry, topic: str, waiting: set[int]) -> list[Adapter]
     """The versions with exactly these definitions, on top of the version now served, that were refused already, newest first."""
     served = serving_adapter(registry, topic)
     parent = served.name if served else None
-    return [
-        a
-        for a in registry.read.adapters(topic)
-        if a.state == "refused" and a.digest is not None and set(a.definitions) == waiting and a.parent == parent
-    ]
+    tried = [a.name for a in registry.read.bare_adapters(topic) if a.state == "refused" and a.digest is not None and a.parent == parent]
+    return [a for a in map(registry.read.adapter, tried) if set(a.definitions) == waiting]
 
 
 def _only_forgets(registry: Registry, refused: list[Adapter]) -> bool:
@@ -150,7 +147,8 @@ def _only_forgets(registry: Registry, refused: list[Adapter]) -> bool:
 def _give_up(registry: Registry, report: LearnReport, batch: list[Definition], *, actor: str) -> LearnReport:
     """The definitions are set aside with the last verdict's reasons, so that the next round is not spoilt by them too."""
     wanted = {d.id for d in batch}
-    last = next(a for a in registry.read.adapters(report.topic) if a.state == "refused" and set(a.definitions) == wanted and a.digest)
+    tried = (a.name for a in registry.read.bare_adapters(report.topic) if a.state == "refused" and a.digest)
+    last = next(a for a in map(registry.read.adapter, tried) if set(a.definitions) == wanted)
     run = registry.read.newest_check(last.name)
     reasons = run.reasons if run is not None else ()
     registry.write.move_definitions(sorted(wanted), "refused", reason=f"{last.name} was refused: {' '.join(reasons)}", actor=actor)

@@ -112,7 +112,8 @@ def _passing(
     load_problem: LoadProblem,
 ) -> CheckRun:
     """The check of a version without the forgotten definitions: of one that a killed daemon left, or of a new one, or of a second try."""
-    tries = [a for a in registry.read.adapters(topic) if a.settings.get(WITHOUT) == forgotten and set(a.definitions) == {d.id for d in new}]
+    tried = [registry.read.adapter(a.name) for a in registry.read.bare_adapters(topic) if a.settings.get(WITHOUT) == forgotten]
+    tries = [a for a in tried if set(a.definitions) == {d.id for d in new}]
     made = next((a for a in tries if a.state == AdapterState.PASSED), None)
     run = registry.read.newest_check(made.name) if made else None
     refused = [a for a in tries if a.state == AdapterState.REFUSED and a.digest is not None]

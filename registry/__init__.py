@@ -49,6 +49,7 @@ from registry.records import (
     Probe,
     Release,
     TransferExample,
+    Version,
     measured,
 )
 from registry.registry import Registry
@@ -118,6 +119,7 @@ __all__ = [
     "Store",
     "Taught",
     "TransferExample",
+    "Version",
     "check_move",
     "delete_set_aside",
     "entity_key",

@@ -1,16 +1,18 @@
 """What is to be forgotten, and which versions carry it. Reads inside the caller's transaction; the writing is store_forget.py's."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from sqlmodel import Session, col, select
 
+from registry import lineage
 from registry.errors import BadValue, NotThere
 from registry.identity import entity_key
-from registry.models import AdapterDefinitionRow, AdapterRow, AliasRow, DefinitionRow, DocumentRow, WitnessRow
-from registry.records import Adapter, Definition, Document
-from registry.rows import adapter_records, batches, definition_records, document_records, document_row, feed_row, key
+from registry.models import AdapterRow, AliasRow, DefinitionRow, DocumentRow, WitnessRow
+from registry.records import Definition, Document, Version
+from registry.rows import batches, definition_records, document_records, document_row, feed_row, key
 from registry.states import DefinitionState, DocumentState
+from registry.versions import version_records
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Forgetting:
     documents: tuple[Document, ...]
     definitions: tuple[Definition, ...]
     witnessed: tuple[Definition, ...]
-    carriers: tuple[Adapter, ...]  # the versions that learnt or rehearsed any of the definitions, or grew from one that did; newest first
+    carriers: tuple[Version, ...]  # the versions that learnt or rehearsed any of the definitions, or grew from one that did; newest first
     topics: tuple[str, ...]  # whose own alias serves one of those versions
 
 
@@ -52,9 +54,17 @@ def find(session: Session, *, document: int | None, feed: str | None, entity: st
     ]
     going: list[DefinitionRow] = []
     staying: list[DefinitionRow] = []
+    witnessed = _witnessed(session, [key(row.id) for row in found], ids)
     for row in _still_known(found):
-        (staying if other_witness(session, row, ids) is not None else going).append(row)
+        (staying if row.id in witnessed else going).append(row)
     return Found([d for d in documents if d.state != DocumentState.WITHDRAWN], going, staying)
+
+
+def _witnessed(session: Session, definition_ids: Iterable[int], forgotten: Collection[int]) -> set[int]:
+    """Those of the definitions that `other_witness` has one for."""
+    said = select(WitnessRow.definition_id, WitnessRow.document_id).join(DocumentRow).where(DocumentRow.state != DocumentState.WITHDRAWN)
+    some_at_a_time = (session.exec(said.where(col(WitnessRow.definition_id).in_(some))) for some in batches(definition_ids))
+    return {number for some in some_at_a_time for number, document in some if document not in forgotten}
 
 
 def other_witness(session: Session, row: DefinitionRow, forgotten: Collection[int]) -> WitnessRow | None:
@@ -64,59 +74,42 @@ def other_witness(session: Session, row: DefinitionRow, forgotten: Collection[in
 
 
 def describe(session: Session, found: Found) -> Forgetting:
-    carrying = carriers(session, [key(row.id) for row in found.definitions])
-    served = set(session.exec(select(AliasRow.name).where(col(AliasRow.adapter_id).in_([row.id for row in carrying]))))
+    carrying = lineage.grown_from(session, [key(row.id) for row in found.definitions])
+    numbers = set(carrying)
+    served = {alias.name for alias in session.exec(select(AliasRow)) if alias.adapter_id in numbers}
+    versions = version_records(session, carrying)
     return Forgetting(
         documents=tuple(document_records(session, found.documents)),
         definitions=tuple(definition_records(session, found.definitions)),
         witnessed=tuple(definition_records(session, found.witnessed)),
-        carriers=tuple(adapter_records(session, carrying)),
-        topics=tuple(sorted(served & {row.topic for row in carrying})),
+        carriers=tuple(versions),
+        topics=tuple(sorted(served & {version.topic for version in versions})),
     )
 
 
 def carriers(session: Session, definition_ids: Iterable[int]) -> list[AdapterRow]:
     """The versions that had any of the definitions in training, newest first: those that name it, and all that grew from them."""
-    tainted: set[int] = set()
-    for some in batches(definition_ids):
-        wanted = select(AdapterDefinitionRow.adapter_id).where(col(AdapterDefinitionRow.definition_id).in_(some))
-        tainted.update(session.exec(wanted.distinct()))
-    fresh: Sequence[int] = sorted(tainted)
-    while fresh:
-        grown = {
-            key(child)
-            for some in batches(fresh)
-            for child in session.exec(select(AdapterRow.id).where(col(AdapterRow.parent_id).in_(some)))
-        } - tainted
-        tainted |= grown
-        fresh = sorted(grown)
-    found = [row for some in batches(sorted(tainted)) for row in session.exec(select(AdapterRow).where(col(AdapterRow.id).in_(some)))]
+    some_at_a_time = batches(lineage.grown_from(session, definition_ids))
+    found = [row for some in some_at_a_time for row in session.exec(select(AdapterRow).where(col(AdapterRow.id).in_(some)))]
     return sorted(found, key=lambda row: key(row.id), reverse=True)
 
 
 def forgotten_in(session: Session, adapter: AdapterRow) -> DefinitionRow | None:
     """A forgotten definition that the adapter, or a version it grew from, had in training; None if there is none."""
-    line: list[int] = []
-    row: AdapterRow | None = adapter
-    while row is not None:
-        line.append(key(row.id))
-        row = None if row.parent_id is None else session.get(AdapterRow, row.parent_id)
-    for some in batches(line):
-        wanted = select(DefinitionRow).join(AdapterDefinitionRow).where(DefinitionRow.state == DefinitionState.FORGOTTEN)
-        found = session.exec(wanted.where(col(AdapterDefinitionRow.adapter_id).in_(some)).limit(1)).first()
-        if found is not None:
-            return found
-    return None
+    session.flush()  # the line is walked by statements of our own
+    found = min(lineage.tainted(session, key(adapter.id)).values(), default=None)
+    return None if found is None else session.get_one(DefinitionRow, found)
 
 
 def clean_ancestor(session: Session, adapter: AdapterRow) -> AdapterRow | None:
     """The newest version that the adapter grew from and that never had anything forgotten in training, its folder still there."""
-    row = adapter
-    while row.parent_id is not None:
-        row = session.get_one(AdapterRow, row.parent_id)
-        if row.removed_at is None and row.digest is not None and forgotten_in(session, row) is None:
-            return row
-    return None
+    tainted = lineage.tainted(session, key(adapter.id))
+    line = lineage.line(session, key(adapter.id))
+    oldest_tainted = max((place for place, number in enumerate(line) if number in tainted), default=0)
+    clean = line[oldest_tainted + 1 :]  # never the adapter itself
+    there = (col(AdapterRow.removed_at).is_(None), col(AdapterRow.digest).is_not(None))
+    rows = [row for some in batches(clean) for row in session.exec(select(AdapterRow).where(col(AdapterRow.id).in_(some), *there))]
+    return min(rows, key=lambda row: clean.index(key(row.id)), default=None)
 
 
 def _of_feed(session: Session, name: str) -> list[DocumentRow]:

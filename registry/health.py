@@ -27,6 +27,7 @@ def recover(read: Queries, write: Store, artifacts: Artifacts, now: datetime) ->
 def doctor(database: Database, read: Queries, artifacts: Artifacts, now: datetime) -> list[Finding]:
     """Everything that does not agree, with what to do about it. Changes nothing."""
     findings = [Finding("error", "registry", problem, "Restore a backup: lorefeed restore FILE") for problem in database.problems()]
+    findings += [Finding("error", "registry", problem, "Restore a backup: lorefeed restore FILE") for problem in read.wrong_counts()]
     findings += _artifact_findings(read, artifacts)
     findings += _alias_findings(read)
     findings += _folder_findings(read, artifacts)
@@ -45,7 +46,7 @@ def doctor(database: Database, read: Queries, artifacts: Artifacts, now: datetim
 
 def finish_published(read: Queries, write: Store, artifacts: Artifacts) -> list[str]:
     """A crash between the rename of the folder and the row's move: the folder is whole, so the learning is done."""
-    learning = {a.name: a for a in read.adapters() if a.state is AdapterState.LEARNING}
+    learning = {a.name: read.adapter(a.name) for a in read.bare_adapters(present=True) if a.state is AdapterState.LEARNING}
     said = []
     for name, found in _newest_by_adapter(artifacts).items():
         if name in learning and artifacts.is_whole(found) and _is_made_of(found, learning[name]):
@@ -75,7 +76,7 @@ def _is_made_of(found: Published, adapter: Adapter) -> bool:
 
 
 def _expected(read: Queries) -> list[Adapter]:
-    return [a for a in read.adapters() if a.digest is not None and a.removed_at is None]
+    return [a for a in read.bare_adapters(present=True) if a.digest is not None]
 
 
 def problem_of(artifacts: Artifacts, adapter: Adapter, *, contents: bool = True) -> str | None:
@@ -122,7 +123,7 @@ def _alias_findings(read: Queries) -> list[Finding]:
 
 def _folder_findings(read: Queries, artifacts: Artifacts) -> list[Finding]:
     folders = artifacts.published()  # before the rows: a folder that is published meanwhile is nobody's fault
-    adapters = read.adapters()
+    adapters = read.bare_adapters()
     known = {(a.name, a.digest) for a in adapters if a.removed_at is None}
     learning = {a.name for a in adapters if a.state is AdapterState.LEARNING}
     unknown = [found for found in folders if (found.adapter, found.digest) not in known]

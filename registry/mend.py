@@ -45,7 +45,7 @@ def _left_behind(read: Queries, write: Store, artifacts: Artifacts, now: datetim
         )
     if any(job.lease_until is not None and job.lease_until < now for job in read.jobs(JobState.RUNNING)):
         yield Mending("jobs", "Queue again what dead workers held", lambda: f"Queued {len(write.requeue_expired(now))}")
-    learning = {a.name for a in read.adapters() if a.state is AdapterState.LEARNING}
+    learning = {a.name for a in read.bare_adapters() if a.state is AdapterState.LEARNING}
     if any(found.adapter in learning for found in artifacts.published()):
         yield Mending(
             "adapters", "Take in what was published before a crash", lambda: "; ".join(health.finish_published(read, write, artifacts))
@@ -64,8 +64,8 @@ def _unserved_aliases(read: Queries, write: Store, artifacts: Artifacts, *, acto
 
 
 def _unknown_folders(read: Queries, write: Store, artifacts: Artifacts, *, actor: str) -> Iterator[Mending]:
-    known = {(a.name, a.digest) for a in read.adapters() if a.removed_at is None}
-    learning = {a.name for a in read.adapters() if a.state is AdapterState.LEARNING}
+    known = {(a.name, a.digest) for a in read.bare_adapters() if a.removed_at is None}
+    learning = {a.name for a in read.bare_adapters() if a.state is AdapterState.LEARNING}
     for found in artifacts.published():
         if (found.adapter, found.digest) not in known and found.adapter not in learning:
             yield Mending(

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from registry import audit
+from registry import audit, counting
 from registry.identity import entity_key
 
 
@@ -335,5 +335,32 @@ _WITNESSES = Migration(
     then=_keep_aliases,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_FEEDS_TO_DEFINITIONS, _ADAPTERS_TO_RELEASES, _JOBS_AND_EVENTS, _SERVING, _AUDIT, _WITNESSES)
+_LARGE = Migration(
+    7,
+    "A page or a command on a million definitions reads what it shows: counts are kept, and what is asked for has an index.",
+    (
+        *counting.statements(),
+        "CREATE INDEX document_by_feed ON document (feed_id)",
+        "DROP INDEX definition_by_entity",
+        "CREATE INDEX definition_by_entity ON definition (topic, entity_key, state)",
+        "CREATE INDEX definition_by_topic ON definition (topic)",
+        "CREATE INDEX definition_by_state_alone ON definition (state)",
+        "CREATE INDEX definition_by_name ON definition (entity_key, topic, state)",
+        "CREATE INDEX ix_witness_document_id ON witness (document_id)",
+        "CREATE INDEX adapter_definition_by_role ON adapter_definition (adapter_id, role)",
+        "CREATE INDEX ix_adapter_parent_id ON adapter (parent_id)",
+        "CREATE INDEX release_by_adapter ON release (to_adapter_id, alias)",
+        "CREATE INDEX event_by_actor ON event (actor)",
+    ),
+)
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _FEEDS_TO_DEFINITIONS,
+    _ADAPTERS_TO_RELEASES,
+    _JOBS_AND_EVENTS,
+    _SERVING,
+    _AUDIT,
+    _WITNESSES,
+    _LARGE,
+)
 LATEST = MIGRATIONS[-1].version

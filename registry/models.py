@@ -59,6 +59,7 @@ class DocumentRow(SQLModel, table=True):
         UniqueConstraint("feed_id", "digest"),
         Index("document_by_external_id", "feed_id", "external_id"),
         Index("document_by_state", "state"),
+        Index("document_by_feed", "feed_id"),
     )
     id: int | None = Field(default=None, primary_key=True)
     feed_id: int = Field(foreign_key="feed.id")
@@ -79,9 +80,12 @@ class DocumentRow(SQLModel, table=True):
 class DefinitionRow(SQLModel, table=True):
     __tablename__ = "definition"
     __table_args__ = (
-        Index("definition_by_entity", "topic", "entity_key"),
+        Index("definition_by_entity", "topic", "entity_key", "state"),
         Index("definition_by_state", "topic", "state"),
         Index("definition_by_time", "created_at"),
+        Index("definition_by_topic", "topic"),
+        Index("definition_by_state_alone", "state"),
+        Index("definition_by_name", "entity_key", "topic", "state"),
     )
     id: int | None = Field(default=None, primary_key=True)
     entity: str = Field(sa_type=Text)
@@ -111,6 +115,20 @@ class DefinitionAliasRow(SQLModel, table=True):
     definition_id: int = Field(foreign_key="definition.id", primary_key=True, index=True)
 
 
+class DefinitionCountRow(SQLModel, table=True):
+    __tablename__ = "definition_count"
+    topic: str = Field(primary_key=True, sa_type=Text)
+    state: str = Field(primary_key=True, sa_type=Text)
+    number: int
+
+
+class DocumentCountRow(SQLModel, table=True):
+    __tablename__ = "document_count"
+    feed_id: int = Field(primary_key=True)
+    state: str = Field(primary_key=True, sa_type=Text)
+    number: int
+
+
 class NearSignatureRow(SQLModel, table=True):
     __tablename__ = "near_signature"
     document_id: int = Field(foreign_key="document.id", primary_key=True)
@@ -126,7 +144,7 @@ class NearBandRow(SQLModel, table=True):
 class WitnessRow(SQLModel, table=True):
     __tablename__ = "witness"
     definition_id: int = Field(foreign_key="definition.id", primary_key=True)
-    document_id: int = Field(foreign_key="document.id", primary_key=True)
+    document_id: int = Field(foreign_key="document.id", primary_key=True, index=True)
     span_start: int
     span_end: int
 
@@ -165,7 +183,7 @@ class AdapterRow(SQLModel, table=True):
     topic: str = Field(sa_type=Text)
     version: int
     state: str = Field(sa_type=Text)
-    parent_id: int | None = Field(default=None, foreign_key="adapter.id")
+    parent_id: int | None = Field(default=None, foreign_key="adapter.id", index=True)
     method: str = Field(sa_type=Text)
     base_model: str = Field(sa_type=Text)
     base_digest: str = Field(sa_type=Text)
@@ -181,6 +199,7 @@ class AdapterRow(SQLModel, table=True):
 
 class AdapterDefinitionRow(SQLModel, table=True):
     __tablename__ = "adapter_definition"
+    __table_args__ = (Index("adapter_definition_by_role", "adapter_id", "role"),)
     adapter_id: int = Field(foreign_key="adapter.id", primary_key=True)
     definition_id: int = Field(foreign_key="definition.id", primary_key=True, index=True)
     role: str = Field(sa_type=Text)
@@ -226,6 +245,7 @@ class AliasRow(SQLModel, table=True):
 
 class ReleaseRow(SQLModel, table=True):
     __tablename__ = "release"
+    __table_args__ = (Index("release_by_adapter", "to_adapter_id", "alias"),)
     id: int | None = Field(default=None, primary_key=True)
     alias: str = Field(index=True, sa_type=Text)
     from_adapter_id: int | None = Field(default=None, foreign_key="adapter.id")
@@ -282,7 +302,7 @@ class JobRow(SQLModel, table=True):
 
 class EventRow(SQLModel, table=True):
     __tablename__ = "event"
-    __table_args__ = (Index("event_by_object", "object"),)
+    __table_args__ = (Index("event_by_object", "object"), Index("event_by_actor", "actor"))
     id: int | None = Field(default=None, primary_key=True)
     at: datetime = Field(sa_type=UtcTime)
     actor: str = Field(sa_type=Text)

@@ -1,14 +1,15 @@
 """Reads for pages that show a little of a lot: everything is counted, ordered and cut by the database, so a page costs what it shows."""
 
-import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, text
 from sqlmodel import Session, col, func, select
+from sqlmodel.sql.expression import SelectOfScalar
 
+from registry import counting
 from registry.db import Database
 from registry.models import (
     AdapterDefinitionRow,
@@ -16,41 +17,25 @@ from registry.models import (
     CheckResultRow,
     CheckRunRow,
     DefinitionRow,
-    DocumentRow,
     JobRow,
     ReleaseRow,
     WitnessRow,
 )
 from registry.queries_intake import definition_history
-from registry.records import Adapter, CheckResult, Definition, History, Job, Release
-from registry.rows import adapter_row, bare_adapter, check_result_record, definition_records, job_record, release_record
-from registry.states import AdapterState, DefinitionState, JobState
-
-# One row a version: its newest check of exactly the published artifact.
-_VERSIONS = text(
-    """
-    SELECT a.topic, a.version, a.state, a.method, a.created_at, a.reason, a.removed_at, a.recovered,
-           (SELECT count(*) FROM adapter_definition u WHERE u.adapter_id = a.id AND u.role = 'learnt') AS learnt,
-           (SELECT c.metrics FROM check_run c WHERE c.adapter_id = a.id AND c.digest = a.digest ORDER BY c.id DESC LIMIT 1) AS metrics
-    FROM adapter a WHERE a.topic = :topic ORDER BY a.version DESC LIMIT :limit OFFSET :offset
-    """
+from registry.records import Adapter, CheckResult, Definition, History, Job, Release, Version
+from registry.rows import (
+    adapter_row,
+    bare_adapters,
+    check_result_record,
+    definition_records,
+    job_record,
+    key,
+    release_records,
 )
+from registry.states import AdapterState, DefinitionState, JobState
+from registry.versions import adapter_ids, version_records
 
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A line of a topic's history."""
-
-    name: str
-    version: int
-    state: AdapterState
-    method: str
-    created_at: datetime
-    reason: str | None
-    removed: bool
-    recovered: float | None
-    learnt: int
-    metrics: dict[str, Any]
+_LAST = "\U0010ffff"  # no name goes on with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +73,15 @@ class Pages:
     def count_documents(self) -> dict[str, int]:
         """By state."""
         with self._db.reading() as session:
-            return dict(session.exec(select(DocumentRow.state, func.count()).group_by(col(DocumentRow.state))).all())
+            counts = Counter[str]()
+            for (_, state), number in counting.documents(session).items():
+                counts[state] += number
+            return dict(counts)
 
     def count_definitions(self) -> dict[tuple[str, str], int]:
         """By topic and state."""
         with self._db.reading() as session:
-            place = (col(DefinitionRow.topic), col(DefinitionRow.state))
-            return {(topic, state): n for topic, state, n in session.exec(select(*place, func.count()).group_by(*place))}
+            return counting.definitions(session)
 
     def count_adapters(self) -> dict[tuple[str, str], int]:
         """By topic and state."""
@@ -114,19 +101,25 @@ class Pages:
             last = {row.kind: row for row in session.exec(select(JobRow).where(col(JobRow.id).in_(ended)))}
             return {kind: JobCounts(by_state, since.get(kind), _lasted(last.get(kind))) for kind, by_state in states.items()}
 
-    def versions(self, topic: str, *, limit: int, offset: int = 0) -> list[Version]:
+    def versions(self, topic: str | None = None, *, limit: int | None, offset: int = 0, with_metrics: bool = False) -> list[Version]:
         """Newest first."""
         with self._db.reading() as session:
-            rows = session.connection().execute(_VERSIONS, {"topic": topic, "limit": limit, "offset": offset})
-            return [_version(row) for row in rows]
+            wanted = select(AdapterRow.id).order_by(col(AdapterRow.id).desc()).limit(limit).offset(offset)
+            if topic is not None:
+                # the table's own order of a topic is that of its versions, so nothing is sorted
+                wanted = select(AdapterRow.id).where(AdapterRow.topic == topic).order_by(col(AdapterRow.version).desc())
+                wanted = wanted.limit(limit).offset(offset)
+            return version_records(session, [key(number) for number in session.exec(wanted)], with_metrics=with_metrics)
+
+    def metrics(self, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """What the newest check of each of these adapters measured."""
+        with self._db.reading() as session:
+            return {version.name: version.metrics for version in version_records(session, adapter_ids(session, names), with_metrics=True)}
 
     def topics(self) -> list[TopicCounts]:
         with self._db.reading() as session:
             versions = dict(session.exec(select(AdapterRow.topic, func.count()).group_by(col(AdapterRow.topic))).all())
-            wanted = select(DefinitionRow.topic, DefinitionRow.state, func.count()).group_by(
-                col(DefinitionRow.topic), col(DefinitionRow.state)
-            )
-            counted = {(topic, state): number for topic, state, number in session.exec(wanted)}
+            counted = counting.definitions(session)
             names = sorted({*versions, *(topic for topic, _ in counted)})
             return [
                 TopicCounts(
@@ -149,7 +142,8 @@ class Pages:
             if state:
                 wanted = wanted.where(DefinitionRow.state == state)
             if entity:
-                wanted = wanted.where(col(DefinitionRow.entity_key).startswith(entity.casefold(), autoescape=True))
+                found = _begins_with(entity.casefold(), topic=topic, state=state, before=before)
+                wanted = wanted.where(col(DefinitionRow.id).in_(found.limit(limit)))
             if before is not None:
                 wanted = wanted.where(col(DefinitionRow.id) < before)
             return definition_records(session, session.exec(wanted).all())
@@ -158,14 +152,14 @@ class Pages:
         """Adapters that their check refused, newest first."""
         with self._db.reading() as session:
             wanted = select(AdapterRow).where(AdapterRow.state == AdapterState.REFUSED).order_by(col(AdapterRow.id).desc()).limit(limit)
-            return [bare_adapter(session, row) for row in session.exec(wanted)]
+            return bare_adapters(session, session.exec(wanted).all())
 
     def releases(self, *, limit: int, alias: str | None = None) -> list[Release]:
         with self._db.reading() as session:
             wanted = select(ReleaseRow).order_by(col(ReleaseRow.id).desc()).limit(limit)
             if alias is not None:
                 wanted = wanted.where(ReleaseRow.alias == alias)
-            return [release_record(session, row) for row in session.exec(wanted).all()]
+            return release_records(session, session.exec(wanted).all())
 
     def jobs(self, states: Sequence[JobState], *, limit: int, newest: bool = False) -> list[Job]:
         with self._db.reading() as session:
@@ -176,9 +170,9 @@ class Pages:
     def adapter(self, name: str) -> Adapter:
         """Without its definitions; those are read a page at a time."""
         with self._db.reading() as session:
-            return bare_adapter(session, adapter_row(session, name))
+            return bare_adapters(session, [adapter_row(session, name)])[0]
 
-    def carried_by_one(self, one: str, other: str, *, limit: int) -> tuple[int, list[Definition]]:
+    def carried_by_one(self, one: str, other: str, *, limit: int | None) -> tuple[int, list[Definition]]:
         """How many definitions the one carries and the other does not, and some of them, newest first."""
         with self._db.reading() as session:
             use = AdapterDefinitionRow
@@ -241,19 +235,17 @@ def _newest_run(session: Session, row: AdapterRow) -> int | None:
     return session.exec(wanted.order_by(col(CheckRunRow.id).desc()).limit(1)).first()
 
 
-def _version(row: Row[Any]) -> Version:
-    return Version(
-        name=f"{row.topic}@{row.version}",
-        version=row.version,
-        state=AdapterState(row.state),
-        method=row.method,
-        created_at=datetime.fromisoformat(row.created_at),
-        reason=row.reason,
-        removed=row.removed_at is not None,
-        recovered=row.recovered,
-        learnt=row.learnt,
-        metrics=json.loads(row.metrics) if row.metrics else {},
-    )
+def _begins_with(beginning: str, *, topic: str | None, state: str | None, before: int | None) -> SelectOfScalar[int | None]:
+    """The definitions whose entity's key begins so, newest first, found in an index that has all that is asked for."""
+    name = col(DefinitionRow.entity_key)
+    wanted: SelectOfScalar[int | None] = select(col(DefinitionRow.id)).where(name >= beginning, name < beginning + _LAST)
+    if topic:
+        wanted = wanted.where(DefinitionRow.topic == topic)
+    if state:
+        wanted = wanted.where(DefinitionRow.state == state)
+    if before is not None:
+        wanted = wanted.where(col(DefinitionRow.id) < before)
+    return wanted.order_by(col(DefinitionRow.id).desc())
 
 
 def _lasted(row: JobRow | None) -> float | None:

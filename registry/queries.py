@@ -1,11 +1,12 @@
 """Every read. Each method sees one consistent moment and returns records."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlmodel import col, func, select
 
-from registry import forgetting
+from registry import counting, forgetting, lineage
 from registry.errors import NotThere
 from registry.forgetting import Forgetting
 from registry.models import (
@@ -15,7 +16,6 @@ from registry.models import (
     CanaryRow,
     CheckResultRow,
     CheckRunRow,
-    DefinitionRow,
     EventRow,
     FeedRow,
     JobRow,
@@ -35,13 +35,16 @@ from registry.records import (
     Job,
     Release,
 )
-from registry.release_rules import known_to
 from registry.rows import (
+    adapter_names,
     adapter_records,
     adapter_row,
     alias_record,
+    alias_records,
     alias_row,
     api_key_record,
+    bare_adapters,
+    batches,
     canary_record,
     check_result_record,
     check_run_record,
@@ -49,10 +52,21 @@ from registry.rows import (
     event_record,
     job_record,
     job_row,
+    key,
     newest_check,
-    release_record,
+    release_records,
 )
 from registry.states import DefinitionState, FeedState, JobState
+from registry.versions import adapter_ids
+
+RELEASE = tuple(getattr(ReleaseRow, name) for name in ReleaseRow.model_fields)  # its columns, for reading rows as they are
+_WINDOWS = """
+    SELECT a.name,
+           (SELECT r.from_adapter_id FROM release r WHERE r.alias = a.name ORDER BY r.id DESC LIMIT 1),
+           (SELECT r.from_adapter_id FROM release r
+            WHERE r.alias = a.name AND r.to_adapter_id = a.adapter_id AND r.rollback = 0 ORDER BY r.id DESC LIMIT 1)
+    FROM alias a ORDER BY a.name
+"""
 
 
 class Queries(IntakeQueries):
@@ -61,7 +75,7 @@ class Queries(IntakeQueries):
     def topics(self) -> list[str]:
         """Every topic that a feed, a definition, an adapter or an alias names."""
         with self._db.reading() as session:
-            named = {*session.exec(select(FeedRow.topic)), *session.exec(select(DefinitionRow.topic).distinct())}
+            named = {*session.exec(select(FeedRow.topic)), *(topic for topic, _ in counting.definitions(session))}
             named |= set(session.exec(select(AdapterRow.topic).distinct()))
             return sorted(named.union(*session.exec(select(AliasRow.topics))))
 
@@ -73,9 +87,29 @@ class Queries(IntakeQueries):
                 wanted = wanted.where(AdapterRow.topic == topic)
             return adapter_records(session, session.exec(wanted).all())
 
+    def bare_adapters(self, topic: str | None = None, *, present: bool = False) -> list[Adapter]:
+        """Newest first, without their definitions: what they learnt and rehearsed is a thousand times as much as they are.
+
+        `present`: only those that were not given up, and whose folder is there or is being made.
+        """
+        with self._db.reading() as session:
+            wanted = select(AdapterRow).order_by(col(AdapterRow.id).desc())
+            if present:
+                wanted = wanted.where(col(AdapterRow.removed_at).is_(None))
+            if topic is not None:
+                wanted = wanted.where(AdapterRow.topic == topic)
+            return bare_adapters(session, session.exec(wanted).all())
+
     def adapter(self, name: str) -> Adapter:
         with self._db.reading() as session:
             return adapter_records(session, [adapter_row(session, name)])[0]
+
+    def find_adapters(self, names: Iterable[str]) -> dict[str, Adapter]:
+        """Those of these names that exist, without their definitions."""
+        with self._db.reading() as session:
+            some_at_a_time = batches(adapter_ids(session, names))
+            rows = [row for some in some_at_a_time for row in session.exec(select(AdapterRow).where(col(AdapterRow.id).in_(some)))]
+            return {adapter.name: adapter for adapter in bare_adapters(session, rows)}
 
     def latest_adapter(self, topic: str) -> Adapter | None:
         """The topic's highest version, in whatever state; None if it has none."""
@@ -101,14 +135,14 @@ class Queries(IntakeQueries):
             return None if row is None else adapter_records(session, [row])[0]
 
     def carriers(self, definition_ids: Iterable[int]) -> list[Adapter]:
-        """The versions that had any of the definitions in training, newest first."""
+        """The versions that had any of the definitions in training, newest first, without their definitions."""
         with self._db.reading() as session:
-            return adapter_records(session, forgetting.carriers(session, definition_ids))
+            return bare_adapters(session, forgetting.carriers(session, definition_ids))
 
     def carried(self, adapter: str) -> set[int]:
         """The definitions that the adapter learnt and rehearsed, and that the versions it grew from did."""
         with self._db.reading() as session:
-            return known_to(session, adapter_row(session, adapter))
+            return lineage.carried(session, key(adapter_row(session, adapter).id))
 
     def check_runs(self, adapter: str) -> list[CheckRun]:
         """Newest first."""
@@ -131,14 +165,16 @@ class Queries(IntakeQueries):
 
     def aliases(self) -> list[Alias]:
         with self._db.reading() as session:
-            return [alias_record(session, row) for row in session.exec(select(AliasRow).order_by(col(AliasRow.name))).all()]
+            return alias_records(session, session.exec(select(AliasRow).order_by(col(AliasRow.name))).all())
 
-    def adapters_and_aliases(self) -> tuple[list[Adapter], list[Alias]]:
-        """Both at one moment, so that what the one says about the other holds."""
+    def adapters_and_aliases(self, *, present: bool = False) -> tuple[list[Adapter], list[Alias]]:
+        """Both at one moment, so that what the one says about the other holds; the adapters as from `bare_adapters`."""
         with self._db.reading() as session:
             aliases = session.exec(select(AliasRow).order_by(col(AliasRow.name))).all()
-            adapters = session.exec(select(AdapterRow).order_by(col(AdapterRow.id).desc())).all()
-            return adapter_records(session, adapters), [alias_record(session, row) for row in aliases]
+            wanted = select(AdapterRow).order_by(col(AdapterRow.id).desc())
+            if present:
+                wanted = wanted.where(col(AdapterRow.removed_at).is_(None))
+            return bare_adapters(session, session.exec(wanted).all()), alias_records(session, aliases)
 
     def alias(self, name: str) -> Alias:
         with self._db.reading() as session:
@@ -152,13 +188,20 @@ class Queries(IntakeQueries):
         with self._db.reading() as session:
             return [api_key_record(row) for row in session.exec(select(ApiKeyRow).order_by(col(ApiKeyRow.name))).all()]
 
-    def releases(self, alias: str | None = None) -> list[Release]:
+    def releases(self, alias: str | None = None, *, limit: int | None = None) -> list[Release]:
         """Newest first."""
         with self._db.reading() as session:
-            wanted = select(ReleaseRow).order_by(col(ReleaseRow.id).desc())
+            wanted = select(ReleaseRow).order_by(col(ReleaseRow.id).desc()).limit(limit)
             if alias is not None:
                 wanted = wanted.where(ReleaseRow.alias == alias)
-            return [release_record(session, row) for row in session.exec(wanted).all()]
+            return release_records(session, session.connection().execute(wanted.with_only_columns(*RELEASE)).all())
+
+    def rollback_windows(self) -> dict[str, list[str]]:
+        """Of each alias, where it came from just now (answers may still be running there), and where a rollback would go."""
+        with self._db.reading() as session:
+            found = [tuple(row) for row in session.connection().exec_driver_sql(_WINDOWS)]
+            names = adapter_names(session, (number for _, *numbers in found for number in numbers))
+            return {alias: list(dict.fromkeys(names[number] for number in numbers if number is not None)) for alias, *numbers in found}
 
     def jobs(self, state: JobState | str | None = None) -> list[Job]:
         """Oldest first."""
@@ -206,11 +249,18 @@ class Queries(IntakeQueries):
         with self._db.reading() as session:
             return session.exec(select(func.max(EventRow.id))).one() or 0
 
+    def wrong_counts(self) -> list[str]:
+        """A sentence for each count that is not what counting gives."""
+        with self._db.reading() as session:
+            return counting.problems(session)
+
     def counts(self) -> Counts:
         with self._db.reading() as session:
             feeds = session.exec(select(FeedRow.error_count).where(FeedRow.state != FeedState.RETIRED)).all()
             jobs = session.exec(select(JobRow.state, func.count()).group_by(col(JobRow.state))).all()
-            definitions = session.exec(select(DefinitionRow.state, func.count()).group_by(col(DefinitionRow.state))).all()
+            definitions = Counter[str]()
+            for (_, state), number in counting.definitions(session).items():
+                definitions[state] += number
             return Counts(
                 feeds={"total": len(feeds), "failing": sum(errors > 0 for errors in feeds)},
                 jobs={state.value: 0 for state in JobState} | dict(jobs),

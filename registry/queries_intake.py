@@ -6,11 +6,11 @@ from datetime import datetime
 from sqlalchemy import ColumnElement
 from sqlmodel import Session, and_, col, func, or_, select
 
+from registry import lineage
 from registry.clocks import SET_BACK
 from registry.db import Database
 from registry.models import (
     AdapterDefinitionRow,
-    AdapterRow,
     DefinitionRow,
     DocumentRow,
     EventRow,
@@ -28,7 +28,6 @@ from registry.records import (
     TransferExample,
 )
 from registry.rows import (
-    adapter_records,
     batches,
     definition_records,
     definition_row,
@@ -42,15 +41,31 @@ from registry.rows import (
     probe_record,
 )
 from registry.states import DefinitionState, DocumentState, FeedState
+from registry.versions import version_records
+
+DEFINITION = tuple(getattr(DefinitionRow, name) for name in DefinitionRow.model_fields)  # its columns, for reading rows as they are
+
+
+FEED = tuple(getattr(FeedRow, name) for name in FeedRow.model_fields)
+DOCUMENT = tuple(getattr(DocumentRow, name) for name in DocumentRow.model_fields)
 
 
 class IntakeQueries:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def feeds(self) -> list[Feed]:
+    def feeds(self, kind: str | None = None) -> list[Feed]:
         with self._db.reading() as session:
-            return feed_records(session, session.exec(select(FeedRow).order_by(col(FeedRow.id))).all())
+            wanted = select(FeedRow).order_by(col(FeedRow.id))
+            if kind is not None:
+                wanted = wanted.where(FeedRow.kind == kind)
+            return feed_records(session, session.connection().execute(wanted.with_only_columns(*FEED)).all())
+
+    def failing_feeds(self) -> list[Feed]:
+        """Those whose last poll failed, without those that were given up."""
+        with self._db.reading() as session:
+            wanted = select(FeedRow).where(FeedRow.error_count > 0, FeedRow.state != FeedState.RETIRED).order_by(col(FeedRow.id))
+            return feed_records(session, session.exec(wanted).all())
 
     def feed(self, name: str) -> Feed:
         with self._db.reading() as session:
@@ -68,15 +83,19 @@ class IntakeQueries:
             due = select(FeedRow.name).where(_due(now))
             return list(session.exec(due.order_by(col(FeedRow.next_check_at), col(FeedRow.id))))
 
-    def documents(self, feed: str | None = None, state: DocumentState | str | None = None, limit: int | None = None) -> list[Document]:
-        """Oldest first, so that reading them in order reads revisions after what they revise."""
+    def documents(
+        self, feed: str | None = None, state: DocumentState | str | None = None, limit: int | None = None, *, newest: bool = False
+    ) -> list[Document]:
+        """Oldest first, so that reading them in order reads revisions after what they revise; or newest first."""
         with self._db.reading() as session:
             wanted = select(DocumentRow)
             if feed is not None:
                 wanted = wanted.where(DocumentRow.feed_id == feed_row(session, feed).id)
             if state is not None:
                 wanted = wanted.where(DocumentRow.state == DocumentState(state))
-            return document_records(session, session.exec(wanted.order_by(col(DocumentRow.id)).limit(limit)).all())
+            order = col(DocumentRow.id).desc() if newest else col(DocumentRow.id)
+            wanted = wanted.order_by(order).limit(limit)
+            return document_records(session, session.connection().execute(wanted.with_only_columns(*DOCUMENT)).all())
 
     def document_ids(self, state: DocumentState | str, limit: int | None = None) -> list[int]:
         """The oldest documents in this state."""
@@ -89,17 +108,28 @@ class IntakeQueries:
             return document_records(session, [document_row(session, document_id)])[0]
 
     def definitions(
-        self, topic: str | None = None, state: DefinitionState | str | None = None, ids: Collection[int] | None = None
+        self,
+        topic: str | None = None,
+        state: DefinitionState | str | None = None,
+        ids: Collection[int] | None = None,
+        *,
+        document: int | None = None,
+        after: int = 0,
+        limit: int | None = None,
     ) -> list[Definition]:
-        """Oldest first. `ids` that do not exist are passed over."""
+        """Oldest first, from those with a larger number than `after`. `ids` that do not exist are passed over."""
         with self._db.reading() as session:
-            wanted = select(DefinitionRow).order_by(col(DefinitionRow.id))
+            wanted = select(DefinitionRow).order_by(col(DefinitionRow.id)).limit(limit)
+            if after:
+                wanted = wanted.where(col(DefinitionRow.id) > after)
+            if document is not None:
+                wanted = wanted.where(DefinitionRow.document_id == document)
             if topic is not None:
                 wanted = wanted.where(DefinitionRow.topic == topic)
             if state is not None:
                 wanted = wanted.where(DefinitionRow.state == DefinitionState(state))
             if ids is None:
-                return definition_records(session, session.exec(wanted).all())
+                return definition_records(session, session.connection().execute(wanted.with_only_columns(*DEFINITION)).all())
             found = [row for some in batches(sorted(ids)) for row in session.exec(wanted.where(col(DefinitionRow.id).in_(some)))]
             return definition_records(session, found)
 
@@ -128,7 +158,9 @@ class IntakeQueries:
 
     def standing_probes(self) -> list[Probe]:
         """Those that belong to no definition: locality and skills."""
-        return [probe for probe in self.probes() if probe.definition_id is None]
+        with self._db.reading() as session:
+            wanted = select(ProbeRow).where(col(ProbeRow.dropped).is_(False), col(ProbeRow.definition_id).is_(None))
+            return [probe_record(row) for row in session.exec(wanted.order_by(col(ProbeRow.id)))]
 
     def transfer_set(self, definition_ids: Iterable[int]) -> list[TransferExample]:
         with self._db.reading() as session:
@@ -143,16 +175,16 @@ class IntakeQueries:
 def definition_history(session: Session, definition_id: int, *, with_adapters: bool = True) -> History:
     row = definition_row(session, definition_id)
     witnesses = session.exec(select(DocumentRow).join(WitnessRow).where(WitnessRow.definition_id == definition_id)).all()
-    carriers = select(AdapterRow).join(AdapterDefinitionRow).where(AdapterDefinitionRow.definition_id == definition_id)
-    carrying = session.exec(carriers.order_by(col(AdapterRow.id))).all() if with_adapters else ()
+    carriers = select(AdapterDefinitionRow.adapter_id).where(AdapterDefinitionRow.definition_id == definition_id)
+    carrying = session.exec(carriers.order_by(col(AdapterDefinitionRow.adapter_id))).all() if with_adapters else ()
     events = select(EventRow).where(EventRow.object == f"definition {definition_id}").order_by(col(EventRow.id))
     return History(
         definition=definition_records(session, [row])[0],
         document=document_records(session, [document_row(session, row.document_id)])[0],
         witnesses=tuple(document_records(session, witnesses)),
-        earlier=tuple(definition_records(session, _earlier(session, row))),
-        later=tuple(definition_records(session, _later(session, row))),
-        adapters=tuple(adapter_records(session, carrying)),
+        earlier=_in_order(session, lineage.replaced_by(session, [definition_id])),
+        later=_in_order(session, lineage.replacing(session, definition_id)),
+        adapters=tuple(version_records(session, [key(number) for number in carrying])),
         events=tuple(event_record(e) for e in session.exec(events)),
     )
 
@@ -163,20 +195,6 @@ def _due(now: datetime) -> ColumnElement[bool]:
     return and_(col(FeedRow.state) == FeedState.ACTIVE, or_(col(FeedRow.next_check_at) <= now, planned_at > now + SET_BACK))
 
 
-def _earlier(session: Session, row: DefinitionRow) -> list[DefinitionRow]:
-    chain = []
-    while row.supersedes is not None:
-        row = definition_row(session, row.supersedes)
-        chain.append(row)
-    return chain
-
-
-def _later(session: Session, row: DefinitionRow) -> list[DefinitionRow]:
-    """A definition may be superseded more than once: when the first that tried was rejected."""
-    found: list[DefinitionRow] = []
-    asked = [key(row.id)]
-    while asked:
-        newer = session.exec(select(DefinitionRow).where(col(DefinitionRow.supersedes).in_(asked)).order_by(col(DefinitionRow.id))).all()
-        found += newer
-        asked = [key(n.id) for n in newer]
-    return found
+def _in_order(session: Session, ids: list[int]) -> tuple[Definition, ...]:
+    rows = {key(r.id): r for some in batches(ids) for r in session.exec(select(DefinitionRow).where(col(DefinitionRow.id).in_(some)))}
+    return tuple(definition_records(session, [rows[number] for number in ids]))

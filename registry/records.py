@@ -221,6 +221,23 @@ class CheckResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """A version as a line of its topic's history: how many definitions it learnt, and its newest check's numbers."""
+
+    name: str
+    topic: str
+    version: int
+    state: AdapterState
+    method: str
+    created_at: datetime
+    reason: str | None
+    removed: bool
+    recovered: float | None
+    learnt: int
+    metrics: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Alias:
     name: str
     topics: tuple[str, ...]
@@ -311,7 +328,7 @@ class History:
     witnesses: tuple[Document, ...]
     earlier: tuple[Definition, ...]  # nearest first
     later: tuple[Definition, ...]
-    adapters: tuple[Adapter, ...]
+    adapters: tuple[Version, ...]
     events: tuple[Event, ...]  # oldest first
 
 

@@ -3,11 +3,13 @@
 from collections.abc import Collection, Iterable, Sequence
 
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
+from registry import lineage
 from registry.errors import NothingToRollBack, NotPromotable, NotThere
 from registry.forgetting import forgotten_in
 from registry.models import AdapterDefinitionRow, AdapterRow, AliasRow, CheckRunRow, DefinitionRow, ReleaseRow
-from registry.rows import LEARNT, REHEARSED, find_adapter, key
+from registry.rows import LEARNT, REHEARSED, batches, find_adapter, key
 from registry.states import AdapterState, DefinitionState, check_move, may_move
 
 
@@ -77,9 +79,17 @@ def learn(session: Session, adapter: AdapterRow) -> None:
     for row in carried:
         if row.state != DefinitionState.SUPERSEDED and may_move(DefinitionState(row.state), DefinitionState.LEARNED):
             row.state, row.reason = DefinitionState.LEARNED.value, None
-    for row in carried:
-        if row.state == DefinitionState.LEARNED:
-            _supersede(session, row)
+    learned = [row for row in carried if row.state == DefinitionState.LEARNED]
+    session.flush()
+    # Held here, so that going down from each one asks for no row by itself.
+    below = [row for some in batches(lineage.replaced_by(session, [key(row.id) for row in learned])) for row in _rows(session, some)]
+    for row in learned:
+        _supersede(session, row)
+    del below
+
+
+def _rows(session: Session, ids: Sequence[int]) -> Sequence[DefinitionRow]:
+    return session.exec(select(DefinitionRow).where(col(DefinitionRow.id).in_(ids))).all()
 
 
 def replaced_by(session: Session, newer: DefinitionRow, carried: Collection[int]) -> DefinitionRow | None:
@@ -106,17 +116,16 @@ def rollback_target(session: Session, pointer: AliasRow, *, to: int | None) -> A
     current = None if pointer.adapter_id is None else session.get(AdapterRow, pointer.adapter_id)
     if current is None:
         raise NothingToRollBack(f"The alias {pointer.name} serves the base model", hint=f"Look: lorefeed releases {pointer.name}")
-    releases = releases_of(session, pointer.name)
     if to is None:
-        return _served_before(session, current, releases)
-    return _served_version(session, current, releases, alias=pointer.name, version=to)
+        return _served_before(session, current, alias=pointer.name)
+    return _served_version(session, current, alias=pointer.name, version=to)
 
 
-def _served_before(session: Session, current: AdapterRow, releases: Sequence[ReleaseRow]) -> AdapterRow | None:
+def _served_before(session: Session, current: AdapterRow, *, alias: str) -> AdapterRow | None:
     """What the alias served when `current` was promoted. One whose folder was deleted, or that carries what was forgotten, is passed over."""
     seen = {current.id}
     while True:
-        arrival = next((r for r in releases if r.to_adapter_id == current.id and not r.rollback), None)
+        arrival = session.exec(arrivals(alias, key(current.id)).limit(1)).first()
         if arrival is None or arrival.from_adapter_id is None or arrival.from_adapter_id in seen:
             return None
         current = session.get_one(AdapterRow, arrival.from_adapter_id)
@@ -125,7 +134,7 @@ def _served_before(session: Session, current: AdapterRow, releases: Sequence[Rel
         seen.add(current.id)
 
 
-def _served_version(session: Session, current: AdapterRow, releases: Sequence[ReleaseRow], *, alias: str, version: int) -> AdapterRow:
+def _served_version(session: Session, current: AdapterRow, *, alias: str, version: int) -> AdapterRow:
     target = find_adapter(session, current.topic, version)
     hint = f"List what was served: lorefeed releases {alias}"
     if target is None:
@@ -137,7 +146,8 @@ def _served_version(session: Session, current: AdapterRow, releases: Sequence[Re
         raise NotPromotable(f"The folder of {_name(target)} was deleted on {target.removed_at:%Y-%m-%d}", hint=hint)
     if (forgotten := forgotten_in(session, target)) is not None:
         raise NotPromotable(f"{_name(target)} carries definition {forgotten.id} ({forgotten.entity}), which was forgotten", hint=hint)
-    if target.id not in {r.to_adapter_id for r in releases}:
+    served = select(ReleaseRow.id).where(ReleaseRow.alias == alias, ReleaseRow.to_adapter_id == target.id)
+    if session.exec(served).first() is None:
         raise NotPromotable(f"The alias {alias} never served {_name(target)}", hint=hint)
     return target
 
@@ -165,18 +175,24 @@ def retire(session: Session, adapter_id: int | None) -> None:
         session.flush()
 
 
-def releases_of(session: Session, alias: str) -> list[ReleaseRow]:
-    """Newest first."""
-    return list(session.exec(select(ReleaseRow).where(ReleaseRow.alias == alias).order_by(col(ReleaseRow.id).desc())))
+def newest_release(session: Session, alias: str) -> ReleaseRow | None:
+    return session.exec(select(ReleaseRow).where(ReleaseRow.alias == alias).order_by(col(ReleaseRow.id).desc()).limit(1)).first()
 
 
-def known_to(session: Session, target: AdapterRow | None) -> set[int]:
-    """What the target carries: what it learnt and rehearsed, and what the versions it grew from did."""
-    line: list[AdapterRow] = []
-    while target is not None:
-        line.append(target)
-        target = None if target.parent_id is None else session.get(AdapterRow, target.parent_id)
-    return {key(row.id) for row in _definitions(session, line, roles=(LEARNT, REHEARSED))}
+def arrivals(alias: str, adapter_id: int) -> SelectOfScalar[ReleaseRow]:
+    """The releases by which an alias came to an adapter, other than by going back to it; newest first."""
+    wanted = select(ReleaseRow).where(
+        ReleaseRow.alias == alias, ReleaseRow.to_adapter_id == adapter_id, col(ReleaseRow.rollback).is_(False)
+    )
+    return wanted.order_by(col(ReleaseRow.id).desc())
+
+
+def known_to(session: Session, target: AdapterRow | None, definitions: Iterable[DefinitionRow]) -> set[int]:
+    """What the target carries of these, and of those whose place they took: what it and the versions it grew from learnt and rehearsed."""
+    if target is None:
+        return set()
+    asked = [key(row.id) for row in definitions]
+    return lineage.carried_of(session, key(target.id), [*asked, *lineage.replaced_by(session, asked)])
 
 
 def learnt_by(session: Session, adapters: Iterable[AdapterRow]) -> list[DefinitionRow]:

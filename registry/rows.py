@@ -1,9 +1,10 @@
 """Rows to records, and the small lookups that both reads and writes need inside a session they already hold."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
+from sqlalchemy import Row
 from sqlmodel import Session, col, func, select, true
 
 from registry.errors import NotThere
@@ -17,6 +18,7 @@ from registry.models import (
     CheckResultRow,
     CheckRunRow,
     DefinitionRow,
+    DocumentCountRow,
     DocumentRow,
     EventRow,
     FeedRow,
@@ -125,11 +127,10 @@ def newest_check(session: Session, adapter: AdapterRow) -> CheckRunRow | None:
     return session.exec(wanted.order_by(col(CheckRunRow.id).desc())).first()
 
 
-def feed_records(session: Session, rows: Sequence[FeedRow]) -> list[Feed]:
-    ids = [key(r.id) for r in rows]
-    some = col(DocumentRow.feed_id).in_(ids) if len(ids) <= _BATCH else true()  # one feed is read far more often than all
-    counted = session.exec(select(DocumentRow.feed_id, func.count()).where(some).group_by(col(DocumentRow.feed_id))).all()
-    documents = dict(cast("list[tuple[int, int]]", counted))
+def feed_records(session: Session, rows: Sequence[FeedRow] | Sequence[Row[Any]]) -> list[Feed]:
+    documents = Counter[int]()
+    for feed_id, number in _counted_documents(session, [key(r.id) for r in rows]):
+        documents[feed_id] += number
     return [
         Feed(
             id=key(r.id),
@@ -147,13 +148,18 @@ def feed_records(session: Session, rows: Sequence[FeedRow]) -> list[Feed]:
             last_success_at=r.last_success_at,
             next_check_at=r.next_check_at,
             created_at=r.created_at,
-            documents=documents.get(key(r.id), 0),
+            documents=documents[key(r.id)],
         )
         for r in rows
     ]
 
 
-def document_records(session: Session, rows: Sequence[DocumentRow]) -> list[Document]:
+def _counted_documents(session: Session, feed_ids: list[int]) -> Iterator[tuple[int, int]]:
+    some = col(DocumentCountRow.feed_id).in_(feed_ids) if len(feed_ids) <= _BATCH else true()  # one feed is read far more often than all
+    yield from session.exec(select(DocumentCountRow.feed_id, DocumentCountRow.number).where(some))
+
+
+def document_records(session: Session, rows: Sequence[DocumentRow] | Sequence[Row[Any]]) -> list[Document]:
     # Never whole rows of feeds: their cursors are long, and this is asked at every poll.
     ids = {r.feed_id for r in rows}
     some = col(FeedRow.id).in_(ids) if len(ids) <= _BATCH else true()
@@ -182,7 +188,8 @@ def document_records(session: Session, rows: Sequence[DocumentRow]) -> list[Docu
     ]
 
 
-def definition_records(session: Session, rows: Sequence[DefinitionRow]) -> list[Definition]:
+def definition_records(session: Session, rows: Sequence[DefinitionRow] | Sequence[Row[Any]]) -> list[Definition]:
+    """Of rows as objects, or of plain ones, which are read several times as fast."""
     sources: dict[int, tuple[str, str | None]] = {}
     for some in batches(r.document_id for r in rows):
         wanted = select(DocumentRow.id, FeedRow.name, DocumentRow.url).join(FeedRow).where(col(DocumentRow.id).in_(some))
@@ -194,7 +201,7 @@ def definition_records(session: Session, rows: Sequence[DefinitionRow]) -> list[
     return [_definition(r, sources[r.document_id], witnesses.get(key(r.id), 0)) for r in rows]
 
 
-def _definition(r: DefinitionRow, source: tuple[str, str | None], witnesses: int) -> Definition:
+def _definition(r: DefinitionRow | Row[Any], source: tuple[str, str | None], witnesses: int) -> Definition:
     return Definition(
         id=key(r.id),
         entity=r.entity,
@@ -250,12 +257,22 @@ def adapter_records(session: Session, rows: Sequence[AdapterRow]) -> list[Adapte
         wanted = wanted.where(col(AdapterDefinitionRow.adapter_id).in_(some)).order_by(col(AdapterDefinitionRow.definition_id))
         for use, document_id in session.exec(wanted):
             uses[use.adapter_id].append((use.role, use.definition_id, document_id))
-    return [_adapter(r, adapter_name(session, r.parent_id), uses[key(r.id)]) for r in rows]
+    names = adapter_names(session, (r.parent_id for r in rows))
+    return [_adapter(r, names.get(r.parent_id), uses[key(r.id)]) for r in rows]
 
 
-def bare_adapter(session: Session, row: AdapterRow) -> Adapter:
-    """The record without its definitions, of which there may be many thousands."""
-    return _adapter(row, adapter_name(session, row.parent_id), [])
+def bare_adapters(session: Session, rows: Sequence[AdapterRow]) -> list[Adapter]:
+    """The records without their definitions, of which there may be many thousands."""
+    names = adapter_names(session, (row.parent_id for row in rows))
+    return [_adapter(row, names.get(row.parent_id), []) for row in rows]
+
+
+def adapter_names(session: Session, ids: Iterable[int | None]) -> dict[int | None, str]:
+    found: dict[int | None, str] = {}
+    for some in batches(one for one in ids if one is not None):
+        wanted = select(AdapterRow.id, AdapterRow.topic, AdapterRow.version).where(col(AdapterRow.id).in_(some))
+        found |= {number: f"{topic}@{version}" for number, topic, version in session.exec(wanted)}
+    return found
 
 
 def _adapter(r: AdapterRow, parent: str | None, uses: list[tuple[str, int, int]]) -> Adapter:
@@ -312,17 +329,32 @@ def check_result_record(r: CheckResultRow) -> CheckResult:
 
 
 def alias_record(session: Session, r: AliasRow) -> Alias:
-    return Alias(
-        name=r.name, topics=tuple(r.topics), scope=cast("Scope", r.scope), adapter=adapter_name(session, r.adapter_id), since=r.since
-    )
+    return alias_records(session, [r])[0]
+
+
+def alias_records(session: Session, rows: Sequence[AliasRow]) -> list[Alias]:
+    names = adapter_names(session, (r.adapter_id for r in rows))
+    return [
+        Alias(name=r.name, topics=tuple(r.topics), scope=cast("Scope", r.scope), adapter=names.get(r.adapter_id), since=r.since)
+        for r in rows
+    ]
 
 
 def release_record(session: Session, r: ReleaseRow) -> Release:
+    return release_records(session, [r])[0]
+
+
+def release_records(session: Session, rows: Sequence[ReleaseRow] | Sequence[Row[Any]]) -> list[Release]:
+    names = adapter_names(session, (number for r in rows for number in (r.from_adapter_id, r.to_adapter_id)))
+    return [_release(r, names) for r in rows]
+
+
+def _release(r: ReleaseRow | Row[Any], names: Mapping[int | None, str]) -> Release:
     return Release(
         id=key(r.id),
         alias=r.alias,
-        from_adapter=adapter_name(session, r.from_adapter_id),
-        to_adapter=adapter_name(session, r.to_adapter_id),
+        from_adapter=names.get(r.from_adapter_id),
+        to_adapter=names.get(r.to_adapter_id),
         at=r.at,
         actor=r.actor,
         reason=r.reason,

@@ -63,7 +63,9 @@ class ReleaseStore(StoreBase):
         with self._db.writing() as session:
             pointer, adapter = alias_row(session, alias), adapter_row(session, adapter_name)
             if pointer.adapter_id == adapter.id:
-                return release_record(session, rules.releases_of(session, alias)[0])
+                newest = rules.newest_release(session, alias)
+                assert newest is not None, "an alias points somewhere since a release"
+                return release_record(session, newest)
             check = newest_check(session, adapter)
             rules.need_servable(session, pointer, adapter)
             if not forced:
@@ -201,8 +203,9 @@ class ReleaseStore(StoreBase):
 
     def _hold(self, session: Session, gone: Sequence[AdapterRow], target: AdapterRow | None, *, actor: str, why: str) -> None:
         """What only the versions gone back over carried is held; what they had replaced, and the target carries, is learned again."""
-        kept = rules.known_to(session, target)
-        for row in rules.learnt_by(session, gone):
+        learnt = rules.learnt_by(session, gone)
+        kept = rules.known_to(session, target, learnt)
+        for row in learnt:
             if key(row.id) in kept:
                 continue
             if row.state == DefinitionState.LEARNED:

@@ -16,6 +16,7 @@ from daemon.cli import app
 from daemon.learn.folders import digest_of
 from registry import Registry
 from tests.cli_parts import Cli, fill, make_cli
+from tests.registry_parts import add_feed, define
 
 
 @pytest.fixture
@@ -275,3 +276,24 @@ def _wait_until_reading(pid: int) -> None:
     deadline = time.monotonic() + 5
     while "pipe" not in Path(f"/proc/{pid}/wchan").read_text() and time.monotonic() < deadline:
         time.sleep(0.02)
+
+
+def test_a_long_listing_is_cut_for_people_and_says_how_to_see_the_rest(cli: Cli) -> None:
+    with cli.registry() as registry:
+        feed = add_feed(registry, "long", topic="long")
+        for number in range(60):
+            define(registry, feed, f"Tarn {number}", f"Tarn {number} is a lake.")
+
+    people, scripts = cli("definitions", "list", "--topic", "long"), cli("definitions", "list", "--topic", "long", "--json")
+    assert people.out.count("is a lake") == 50
+    assert "Only 50 are shown. The next: --after" in people.err
+    assert (len(scripts.json), scripts.err) == (60, "")
+
+    first = cli("definitions", "list", "--topic", "long", "--limit", "20", "--json")
+    after = int(first.err.split("--after ")[1].split(";")[0])
+    rest = cli("definitions", "list", "--topic", "long", "--after", after, "--limit", "0", "--json")
+    assert [d["entity"] for d in (*first.json, *rest.json)] == [f"Tarn {number}" for number in range(60)]
+    assert rest.err == ""
+    assert [d["id"] for d in cli("documents", "list", "--feed", "long", "--limit", "2", "--json").json] == sorted(
+        (d["document_id"] for d in rest.json), reverse=True
+    )[:2]

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import event
 from sqlmodel import Session, SQLModel
 
-from registry import NewDocument, NotThere, Registry, RegistryBusy, RegistryDamaged, RegistryNotWritten, RegistryTooNew, audit
+from registry import NewDocument, NotThere, Registry, RegistryBusy, RegistryDamaged, RegistryNotWritten, RegistryTooNew, audit, counting
 from registry import db as database
 from registry.migrations import LATEST, MIGRATIONS
 from registry.models import FeedRow
@@ -58,11 +58,11 @@ def test_the_migrated_schema_is_what_the_models_describe(path: Path, table) -> N
     assert columns(path, table.name) == described
 
 
-def test_the_models_describe_every_table_and_index_there_is(connection: sqlite3.Connection) -> None:
+def test_the_models_and_the_counting_describe_all_there_is(connection: sqlite3.Connection) -> None:
     made = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE sql IS NOT NULL")}
 
     tables = SQLModel.metadata.tables.values()
-    assert made == {str(t.name) for t in tables} | {str(i.name) for t in tables for i in t.indexes}
+    assert made == {str(t.name) for t in tables} | {str(i.name) for t in tables for i in t.indexes} | {*counting.TRIGGERS}
 
 
 def test_the_migrations_are_numbered_without_gaps_and_say_why() -> None:

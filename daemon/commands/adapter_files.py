@@ -59,7 +59,8 @@ def diff(
 def difference(registry: Registry, left: str, right: str) -> dict[str, Any]:
     """The comparison as JSON: `only_a, only_b, both, settings, metrics, answers, asked`. Raises NotThere for a version that does not exist."""
     pair = [registry.read.adapter(name) for name in (left, right)]
-    carried = [registry.read.carried(name) for name in (left, right)]
+    _, only_a = registry.pages.carried_by_one(left, right, limit=None)
+    count_b, only_b = registry.pages.carried_by_one(right, left, limit=None)
     checks = [registry.read.newest_check(name) for name in (left, right)]
     settings = sorted({key for one in pair for key in one.settings})
     values = [{} if check is None else check.values for check in checks]
@@ -67,9 +68,9 @@ def difference(registry: Registry, left: str, right: str) -> dict[str, Any]:
     return {
         "a": left,
         "b": right,
-        "only_a": [definition_json(d) for d in registry.read.definitions(ids=carried[0] - carried[1])],
-        "only_b": [definition_json(d) for d in registry.read.definitions(ids=carried[1] - carried[0])],
-        "both": len(carried[0] & carried[1]),
+        "only_a": [definition_json(d) for d in reversed(only_a)],
+        "only_b": [definition_json(d) for d in reversed(only_b)],
+        "both": registry.pages.carried(right) - count_b,
         "settings": [
             {"name": key, "a": pair[0].settings.get(key), "b": pair[1].settings.get(key)}
             for key in settings

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.commands.place import AdapterName, Json, place_of
+from daemon.commands.place import AdapterName, Json, Limit, cut, most, one_more, place_of
 from daemon.commands.views import adapter_json, adapter_row_json, check_rows
 from daemon.output import say, show_facts, show_json, show_table
 
@@ -17,6 +17,7 @@ app = typer.Typer(help="The versions that were made: small, immutable, each with
 def list_adapters(
     ctx: typer.Context,
     topic: Annotated[str | None, typer.Option(metavar="T", help="Only of this topic.")] = None,
+    limit: Limit = None,
     as_json: Json = False,
 ) -> None:
     """The adapters, newest first.
@@ -24,13 +25,15 @@ def list_adapters(
     \b
     lorefeed adapters list --topic news
     """
+    shown = most(limit, as_json=as_json)
     with place_of(ctx).registry() as registry:
-        adapters = registry.read.adapters(topic)
+        found = registry.pages.versions(topic, limit=one_more(shown))
+    adapters = cut(found, shown)
     if as_json:
         show_json([adapter_row_json(adapter) for adapter in adapters])
         return
     rows = [
-        (a.name, a.state, a.method, len(a.definitions), "-" if a.recovered is None else f"{a.recovered:.0%}", a.created_at, a.reason)
+        (a.name, a.state, a.method, a.learnt, "-" if a.recovered is None else f"{a.recovered:.0%}", a.created_at, a.reason)
         for a in adapters
     ]
     columns = ("adapter", "state", "method", "definitions", "recovered", "created", "reason")

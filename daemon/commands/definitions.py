@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.commands.place import OPERATOR, Json, place_of
+from daemon.commands.place import OPERATOR, Json, Limit, cut, most, one_more, place_of
 from daemon.commands.views import adapter_row_json, definition_json, document_json, event_json
 from daemon.output import note, say, short, show_facts, show_json, show_table
 
@@ -21,20 +21,24 @@ def list_definitions(
     ctx: typer.Context,
     topic: Annotated[str | None, typer.Option(metavar="T", help="Only of this topic.")] = None,
     state: Annotated[str | None, typer.Option(metavar="S", help="Only in this state: waiting, review, learned, ...")] = None,
+    after: Annotated[int, typer.Option(metavar="ID", min=0, help="Only those with a larger number.")] = 0,
+    limit: Limit = None,
     as_json: Json = False,
 ) -> None:
     """The definitions, oldest first.
 
     \b
     lorefeed definitions list --state review
-    lorefeed definitions list --topic news --json | jq '.[].entity'
+    lorefeed definitions list --topic news --limit 0 --json | jq '.[].entity'
     """
     from registry import DefinitionState
 
     if state is not None and state not in list(DefinitionState):
         raise typer.BadParameter(f"{state!r} is no state of a definition: {', '.join(DefinitionState)}")
+    shown = most(limit, as_json=as_json)
     with place_of(ctx).registry() as registry:
-        definitions = registry.read.definitions(topic=topic, state=state)
+        found = registry.read.definitions(topic=topic, state=state, after=after, limit=one_more(shown))
+    definitions = cut(found, shown, more=f"The next: --after {found[-2].id}" if len(found) > 1 else "")
     if as_json:
         show_json([definition_json(definition) for definition in definitions])
         return

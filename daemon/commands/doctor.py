@@ -164,7 +164,7 @@ def _base_findings(registry: Registry, settings: Settings) -> Iterator[Finding]:
     """Adapters belong to one base model. Reading all its bytes takes a while, so it is done where there are adapters to compare with."""
     from registry import Finding
 
-    adapters = [adapter for adapter in registry.read.adapters() if adapter.state in _LOADABLE]
+    adapters = [adapter for adapter in registry.read.bare_adapters() if adapter.state in _LOADABLE]
     if not adapters:
         return
     try:

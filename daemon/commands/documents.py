@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from daemon.commands.place import Json, place_of
+from daemon.commands.place import Json, Limit, cut, most, one_more, place_of
 from daemon.commands.views import definition_json, document_json
 from daemon.output import say, short, show_facts, show_json, show_table
 
@@ -18,7 +18,7 @@ def list_documents(
     ctx: typer.Context,
     feed: Annotated[str | None, typer.Option(metavar="N", help="Only of this feed.")] = None,
     state: Annotated[str | None, typer.Option(metavar="S", help="Only in this state: new, extracted, withdrawn.")] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the newest so many.")] = None,
+    limit: Limit = None,
     as_json: Json = False,
 ) -> None:
     """The documents, newest first.
@@ -30,8 +30,10 @@ def list_documents(
 
     if state is not None and state not in list(DocumentState):
         raise typer.BadParameter(f"{state!r} is no state of a document: {', '.join(DocumentState)}")
+    shown = most(limit, as_json=as_json)
     with place_of(ctx).registry() as registry:
-        documents = registry.read.documents(feed=feed, state=state)[::-1][:limit]
+        found = registry.read.documents(feed=feed, state=state, limit=one_more(shown), newest=True)
+    documents = cut(found, shown)
     if as_json:
         show_json([document_json(document) for document in documents])
         return
@@ -48,7 +50,7 @@ def show(ctx: typer.Context, document_id: Annotated[int, typer.Argument(metavar=
     """
     with place_of(ctx).registry() as registry:
         document = registry.read.document(document_id)
-        definitions = [d for d in registry.read.definitions(topic=document.topic) if d.document_id == document.id]
+        definitions = registry.read.definitions(document=document.id)
     if as_json:
         found = [definition_json(definition) for definition in definitions]
         show_json({**document_json(document), "text": document.text, "fetch": document.fetch, "definitions": found})

@@ -9,7 +9,7 @@ import typer
 
 from daemon.commands.feed_names import DEFAULT_TOPIC, derived_name, shown_location, watched_as, workable
 from daemon.commands.feeds_opml import discover, export_feeds, import_feeds
-from daemon.commands.place import OPERATOR, Json, place_of, seconds, span_of_time
+from daemon.commands.place import OPERATOR, Json, Limit, cut, most, place_of, seconds, span_of_time
 from daemon.commands.views import feed_json, silence
 from daemon.output import note, say, short, show_json, show_table
 
@@ -71,7 +71,10 @@ def add(
 
 @app.command("list")
 def list_feeds(
-    ctx: typer.Context, everything: Annotated[bool, typer.Option("--all", help="Removed feeds too.")] = False, as_json: Json = False
+    ctx: typer.Context,
+    everything: Annotated[bool, typer.Option("--all", help="Removed feeds too.")] = False,
+    limit: Limit = None,
+    as_json: Json = False,
 ) -> None:
     """Every feed with its state, its errors and when it is polled next.
 
@@ -80,7 +83,8 @@ def list_feeds(
     lorefeed feeds list --json | jq '.[] | select(.error_count > 0) | .name'
     """
     with place_of(ctx).registry() as registry:
-        feeds = [feed for feed in registry.read.feeds() if everything or not _was_removed(feed)]
+        found = [feed for feed in registry.read.feeds() if everything or not _was_removed(feed)]
+    feeds = cut(found, most(limit, as_json=as_json))
     if as_json:
         show_json([feed_json(feed) for feed in feeds])
         return

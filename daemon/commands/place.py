@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from daemon.errors import DaemonError
+from daemon.output import note
 
 if TYPE_CHECKING:
     from daemon.config import Settings
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output, for scripts.")]
 AdapterName = Annotated[str, typer.Argument(metavar="A", help="An adapter, written topic@version: news@7")]
 OPERATOR = "operator"
+SHOWN, SHOWN_TO_SCRIPTS = 50, 500  # rows of a listing that is not asked for more: a million take a minute
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", "-n", min=0, help=f"At most so many, 0: all; {SHOWN} unless said, {SHOWN_TO_SCRIPTS} with --json."),
+]
 
+Row = TypeVar("Row")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -60,6 +67,24 @@ def place_of(context: typer.Context) -> Place:
     found = context.find_object(Place)
     assert found is not None, "the application's callback sets it"
     return found
+
+
+def most(limit: int | None, *, as_json: bool) -> int | None:
+    """How many rows are shown; None: all."""
+    return (SHOWN_TO_SCRIPTS if as_json else SHOWN) if limit is None else limit or None
+
+
+def one_more(most: int | None) -> int | None:
+    """How many to ask for, to see whether there are others."""
+    return None if most is None else most + 1
+
+
+def cut(rows: list[Row], most: int | None, *, more: str = "More: a larger --limit") -> list[Row]:
+    """The first rows. That there are others is said beside the answer, with the way to them."""
+    if most is None or len(rows) <= most:
+        return rows
+    note(f"Only {most} are shown. {more}; all of them: --limit 0")
+    return rows[:most]
 
 
 def seconds(text: str) -> int:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from daemon.commands.place import OPERATOR, AdapterName, Json, place_of
+from daemon.commands.place import OPERATOR, AdapterName, Json, Limit, cut, most, one_more, place_of
 from daemon.commands.views import check_json, check_rows, release_json
 from daemon.output import progress_bar, say, show_json, show_table
 
@@ -100,16 +100,18 @@ def rollback(
     _show_release(release, as_json=as_json)
 
 
-def releases(ctx: typer.Context, alias: AliasName, as_json: Json = False) -> None:
+def releases(ctx: typer.Context, alias: AliasName, limit: Limit = None, as_json: Json = False) -> None:
     """Everything an alias ever served, newest first.
 
     \b
     lorefeed releases news
     """
+    shown = most(limit, as_json=as_json)
     with place_of(ctx).registry() as registry:
-        found = registry.read.releases(alias)
+        found = registry.read.releases(alias, limit=one_more(shown))
         if not found:
             registry.read.alias(alias)  # raises if there is no such name
+    found = cut(found, shown)
     if as_json:
         show_json([release_json(release) for release in found])
         return

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from registry import Adapter, Alias, CheckRun, Definition, Document, Event, Feed, Release
+    from registry import Adapter, Alias, CheckRun, Definition, Document, Event, Feed, Release, Version
 
 Json = dict[str, Any]
 
@@ -86,14 +86,14 @@ def definition_json(definition: Definition) -> Json:
     }
 
 
-def adapter_row_json(adapter: Adapter) -> Json:
+def adapter_row_json(adapter: Version) -> Json:
     return {
         "adapter": adapter.name,
         "topic": adapter.topic,
         "version": adapter.version,
         "state": adapter.state,
         "method": adapter.method,
-        "definitions": len(adapter.definitions),
+        "definitions": adapter.learnt,
         "recovered": adapter.recovered,
         "created_at": adapter.created_at,
     }

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 
 from daemon.serving.client import EngineClient
 from daemon.serving.errors import EngineDown, EngineFailed
-from daemon.serving.reconcile import rollback_window
 from daemon.serving.settings import GcSettings
 from registry import Adapter, AdapterState, Published, Registry
 
@@ -49,16 +48,19 @@ def collect(
     """
     kept = protected(registry, keep=settings.keep)
     given_up, waiting, deleted, freed = [], [], [], 0
-    for adapter in [a for a in registry.read.adapters() if a.digest is not None][::-1]:
-        if give_up and adapter.removed_at is None and adapter.name not in kept:
+    for adapter in [a for a in registry.read.bare_adapters(present=True) if a.digest is not None][::-1]:
+        if give_up and adapter.name not in kept:
             given_up.append(adapter.name)
             waiting.append((adapter.name, f"its files go after {_span(settings.grace_s)}"))
             if not dry_run:
                 registry.write.mark_removed(adapter.name, actor=actor, reason="garbage collection")
-    marked = {a.name: a for a in registry.read.adapters() if a.removed_at is not None and a.name not in given_up}
-    for found in registry.artifacts.published():
+    folders = registry.artifacts.published()
+    rows = registry.read.find_adapters(
+        found.adapter for found in folders
+    )  # after the folders: what is published meanwhile is not among them
+    for found in folders:
         name = found.adapter
-        why = _why_not(registry, found, marked, clients, in_flight, settings, now, dry_run=dry_run)
+        why = _why_not(found, rows.get(name), clients, in_flight, settings, now, is_given_up=name in given_up, dry_run=dry_run)
         if why == "":
             size = sum(file.stat().st_size for file in found.path.rglob("*") if file.is_file())
             if not dry_run:
@@ -73,16 +75,16 @@ def collect(
 
 def protected(registry: Registry, *, keep: int) -> dict[str, str]:
     """What must not go, each with why: served, tried, gone back to, in the making, or among the newest of its topic."""
-    adapters, aliases = registry.read.adapters_and_aliases()
+    adapters, aliases = registry.read.adapters_and_aliases(present=True)
     why: dict[str, str] = {}
     for alias in aliases:
         if alias.adapter is not None:
             why.setdefault(alias.adapter, f"served as {alias.name}")
     for canary in registry.read.canaries():
         why.setdefault(canary.adapter, f"canary of {canary.alias}")
-    for alias in aliases:
-        for name in rollback_window(registry.read.releases(alias.name), alias.adapter):
-            why.setdefault(name, f"where {alias.name} goes back to")
+    for alias_name, window in registry.read.rollback_windows().items():
+        for name in window:
+            why.setdefault(name, f"where {alias_name} goes back to")
     for adapter in adapters:
         if adapter.state in _MAKING:
             why.setdefault(adapter.name, f"it is {adapter.state.value}")
@@ -95,7 +97,7 @@ def protected(registry: Registry, *, keep: int) -> dict[str, str]:
 
 def _protect_newest(adapters: Sequence[Adapter], why: dict[str, str], *, keep: int) -> None:
     """Of one topic, newest first: those left for a newer one, and the one that passed and waits for its release."""
-    left = [a for a in adapters if a.removed_at is None and a.state in (AdapterState.RETIRED, AdapterState.ROLLED_BACK)]
+    left = [a for a in adapters if a.state in (AdapterState.RETIRED, AdapterState.ROLLED_BACK)]
     for adapter in left[:keep]:
         why.setdefault(adapter.name, f"among the {keep} newest of {adapter.topic}")
     for adapter in [a for a in adapters if a.state is AdapterState.PASSED][:1]:
@@ -103,33 +105,31 @@ def _protect_newest(adapters: Sequence[Adapter], why: dict[str, str], *, keep: i
 
 
 def _why_not(
-    registry: Registry,
     found: Published,
-    marked: Mapping[str, Adapter],
+    row: Adapter | None,
     clients: Sequence[EngineClient],
     in_flight: InFlight,
     settings: GcSettings,
     now: datetime,
     *,
+    is_given_up: bool,
     dry_run: bool,
 ) -> str | None:
-    """Why this folder's files stay: a sentence, None if it is in use, "" if nothing stands against deleting them."""
-    rows = {a.name: a for a in registry.read.adapters()}
-    row = rows.get(found.adapter)
+    """Why this folder\'s files stay: a sentence, None if it is in use, "" if nothing stands against deleting them. `is_given_up`: only just now."""
     if row is not None and row.state is AdapterState.LEARNING:
         return None  # its row takes it in when the daemon starts again
-    is_its_own = row is not None and row.digest == found.digest
-    if is_its_own and found.adapter not in marked:
+    own = row if row is not None and row.digest == found.digest else None
+    if own is not None and (own.removed_at is None or is_given_up):
         return None
     try:
-        if is_its_own:
+        if own is not None:
             if (answers := in_flight().get(found.adapter, 0)) > 0:
                 return f"it gives {answers} answers"
             if (holding := _unload_everywhere(found, clients, dry_run=dry_run)) is not None:
                 return holding
     except (EngineDown, EngineFailed) as err:
         return f"it cannot be known who still needs it: {err}"
-    since = marked[found.adapter].removed_at if is_its_own else datetime.fromtimestamp(found.path.stat().st_mtime, now.tzinfo)
+    since = datetime.fromtimestamp(found.path.stat().st_mtime, now.tzinfo) if own is None else own.removed_at
     assert since is not None, "it is marked"
     left = since + timedelta(seconds=settings.grace_s) - now
     return f"its grace ends in {_span(left.total_seconds())}" if left > timedelta() else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from daemon.serving.names import is_adapter_name
 from daemon.serving.preload import preload_problem
 from daemon.serving.questions import own_questions, right
 from daemon.serving.settings import ReconcileSettings
-from registry import Adapter, AdapterState, ArtifactDamaged, Registry, Release, signature_problem
+from registry import Adapter, AdapterState, ArtifactDamaged, Registry, signature_problem
 
 log = logging.getLogger(__name__)
 ACTOR = "reconcile"
@@ -86,18 +86,10 @@ def wanted_adapters(registry: Registry) -> list[Adapter]:
     aliases = registry.read.aliases()
     names = [alias.adapter for alias in aliases]
     names += [canary.adapter for canary in registry.read.canaries()]
-    for alias in aliases:
-        names += rollback_window(registry.read.releases(alias.name), alias.adapter)
+    for window in registry.read.rollback_windows().values():
+        names += window
     found = [registry.read.adapter(name) for name in dict.fromkeys(name for name in names if name is not None)]
     return [adapter for adapter in found if adapter.removed_at is None or adapter.state is AdapterState.LIVE]
-
-
-def rollback_window(releases: Sequence[Release], current: str | None) -> Iterator[str]:
-    """Where a rollback would go, and where the alias came from just now (answers may still be running there). Newest release first."""
-    arrival = next((r for r in releases if r.to_adapter == current and not r.rollback), None)
-    for release in (releases[0] if releases else None, arrival):
-        if release is not None and release.from_adapter is not None:
-            yield release.from_adapter
 
 
 def load_verified(registry: Registry, client: EngineClient, adapter: Adapter, *, settings: ReconcileSettings) -> None:
@@ -227,7 +219,7 @@ def _unload_unneeded(
 
     What can still be asked for by its name may just have been loaded because somebody does: it stays a while, unless its place is needed.
     """
-    states = {adapter.name: adapter.state for adapter in registry.read.adapters()}
+    states = {name: adapter.state for name, adapter in registry.read.find_adapters(resident).items()}
     unneeded = [name for name in resident if name not in wanted and states.get(name) in _NOT_NEEDED]
     idle = _idle.seen(client.url, unneeded)
     over = [name for name in unneeded if states[name] is AdapterState.REFUSED or idle[name] >= settings.idle_s]

@@ -60,7 +60,7 @@ class VllmSettings:
 
 def needed_rank(registry: Registry, *, configured: int) -> int:
     """The highest rank among the adapters whose folders are there, and the one that learning makes."""
-    there = [adapter.rank for adapter in registry.read.adapters() if adapter.digest is not None and adapter.removed_at is None]
+    there = [adapter.rank for adapter in registry.read.bare_adapters(present=True) if adapter.digest is not None]
     return max([configured, *there])
 
 

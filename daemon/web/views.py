@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from registry import DefinitionState, Document, FeedState, JobState, Registry, measured
+from registry import DefinitionState, Document, JobState, Registry, measured
 
 ROWS, PAGE, HISTORY = 10, 50, 200
 CURVES = ("learned", "kept", "local", "skills")
@@ -28,14 +28,15 @@ class Passage:
 
 def home(registry: Registry) -> Facts:
     aliases, counts = registry.read.aliases(), registry.read.counts()
-    served = [(alias, None if alias.adapter is None else figures(_metrics(registry, alias.adapter))) for alias in aliases]
+    metrics = registry.pages.metrics([alias.adapter for alias in aliases if alias.adapter is not None])
+    served = [(alias, figures(metrics[alias.adapter]) if alias.adapter in metrics else None) for alias in aliases]
     return {
         "served": served,
         "counts": counts,
         "topics": registry.pages.topics(),
         "review": registry.pages.definitions(state=DefinitionState.REVIEW, limit=5),
         "refused": registry.pages.refused(limit=5),
-        "failing": failing(registry),
+        "failing": registry.read.failing_feeds(),
         "failed": registry.pages.jobs([JobState.FAILED], limit=5, newest=True),
         "releases": registry.pages.releases(limit=ROWS),
         "pause": _pause(registry),
@@ -48,13 +49,9 @@ def running(registry: Registry) -> Facts:
     return {"jobs": registry.pages.jobs([JobState.RUNNING, JobState.QUEUED], limit=ROWS), "now": datetime.now(UTC)}
 
 
-def failing(registry: Registry) -> list[Any]:
-    return [feed for feed in registry.read.feeds() if feed.error_count and feed.state is not FeedState.RETIRED]
-
-
 def topic(registry: Registry, name: str, *, offset: int) -> Facts:
     """`curves`: oldest first, one entry a version, None where a check has no such number."""
-    versions = registry.pages.versions(name, limit=HISTORY, offset=offset)
+    versions = registry.pages.versions(name, limit=HISTORY, offset=offset, with_metrics=True)
     aliases = [alias for alias in registry.read.aliases() if name in alias.topics]
     counts = next((one for one in registry.pages.topics() if one.topic == name), None)
     curves = [(v, {c: measured(v.metrics.get(c)) for c in CURVES}) for v in reversed(versions) if v.metrics]
@@ -186,8 +183,3 @@ def _pause(registry: Registry) -> str | None:
     """Why learning waits, as the daemon last wrote it down."""
     newest = registry.read.events(1, about="service")
     return str(newest[0].detail.get("reason")) if newest and newest[0].action == "learning waits" else None
-
-
-def _metrics(registry: Registry, adapter_name: str) -> Mapping[str, Any]:
-    check = registry.read.newest_check(adapter_name)
-    return {} if check is None else check.metrics
