@@ -46,9 +46,10 @@ class IntakeQueries:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def feeds(self) -> list[Feed]:
+    def feeds(self, kind: str | None = None) -> list[Feed]:
         with self._db.reading() as session:
-            return feed_records(session, session.exec(select(FeedRow).order_by(col(FeedRow.id))).all())
+            wanted = select(FeedRow) if kind is None else select(FeedRow).where(FeedRow.kind == kind)
+            return feed_records(session, session.exec(wanted.order_by(col(FeedRow.id))).all())
 
     def feed(self, name: str) -> Feed:
         with self._db.reading() as session:
