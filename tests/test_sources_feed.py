@@ -7,8 +7,10 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -334,3 +336,26 @@ def test_collected_feeds_are_all_read_or_refused_with_a_reason() -> None:
     assert read > 20 * refused
     assert entries > 500
     assert unnamed == 0
+
+
+@pytest.mark.parametrize(("slow_s", "together"), [(0.02, 1), (1.0, 2)], ids=["one after the other", "past a slow one"])
+def test_feeds_are_read_one_at_a_time_and_a_slow_one_is_not_waited_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch, slow_s: float, together: int
+) -> None:
+    monkeypatch.setattr("sources.feed._PATIENCE_S", 0.3)
+    reading, most = 0, 0
+
+    def read(*arguments: Any, **named: Any) -> Any:
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        time.sleep(slow_s)
+        reading -= 1
+        return parse_feed(*arguments, **named)
+
+    monkeypatch.setattr("sources.feed.parse_feed", read)
+    location = site.serve("/feed", RSS)
+    with ThreadPoolExecutor(2) as pollers:
+        polls = list(pollers.map(lambda _: open_source(location, settings=LOCAL).poll({}), range(2)))
+    assert [len(one.documents) for one in polls] == [2, 2]
+    assert most == together
