@@ -1,7 +1,7 @@
 """The daemon is killed with SIGKILL at random moments while a folder and a feed are being written: what it has in the end is what a daemon
 has that nobody disturbed.
 
-Five kills in the quick suite; LOREFEED_KILLS=50 for the long proof. Learning is left out here: its definitions never settle.
+Five kills in the quick suite; LOREFEED_KILLS=100 for the long proof. Learning is left out here: its definitions never settle.
 """
 
 import os
