@@ -23,8 +23,9 @@ run: setup
 test: setup
 	$(BIN)/pytest -q
 
-# The long proofs: fifty kills, two hundred rounds of everything that can go wrong, the real streams.
+# The long proofs: a hundred kills of the daemon, fifty of the whole pipeline, two hundred rounds of everything that can go wrong, the real streams.
 test-slow: setup
+	LOREFEED_KILLS=100 $(BIN)/pytest -q --timeout 3600 tests/test_service_kill.py
 	LOREFEED_KILLS=50 LOREFEED_CHAOS=200 $(BIN)/pytest -q -m slow --timeout 3600
 
 # vLLM's CPU build in an environment of its own: 3.5 GB, four minutes. torch comes first, as above. The rest is a complete list, taken without

@@ -186,7 +186,9 @@ class Ticker:
     def tick(self) -> None:
         """One look at everything. A registry that does not answer is said and asked again; the watchdog sees that no tick was counted."""
         try:
-            self._watchers.follow(self._registry.read.feeds(kind="folder"))
+            self._watchers.follow(
+                self._registry.read.feeds(kind="folder")
+            )  # not all: thousands have long cursors, and this is every second
             self._watch_room()
             self.enqueue()
             if enqueue_notify(self._registry, self._settings):

@@ -4,6 +4,7 @@ Called inside the caller's write transaction.
 """
 
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 from sqlmodel import Session
 
+from registry.driver import driver_of
 from registry.identity import text_digest
 from registry.models import instant
 from registry.records import Document, NewDocument
@@ -45,7 +47,7 @@ class PolledFeed:
 
 
 def polled_feed(session: Session, feed_id: int) -> PolledFeed | None:
-    found = session.connection().exec_driver_sql(_FEED, (feed_id,)).first()
+    found = driver_of(session).execute(_FEED, (feed_id,)).fetchone()
     return None if found is None else PolledFeed(*found)
 
 
@@ -53,7 +55,7 @@ def record_success(
     session: Session, feed: PolledFeed, *, cursor: Mapping[str, Any], now: datetime, next_check_at: datetime, location: str
 ) -> None:
     facts = (json.dumps(dict(cursor)), instant(now), instant(now), instant(next_check_at), location, feed.id)
-    session.connection().exec_driver_sql(_POLLED, facts)
+    driver_of(session).execute(_POLLED, facts)
 
 
 def digests_of(documents: Sequence[NewDocument]) -> list[str]:
@@ -63,13 +65,13 @@ def digests_of(documents: Sequence[NewDocument]) -> list[str]:
 
 def take_in(session: Session, documents: Sequence[NewDocument], feed: PolledFeed, *, digests: Sequence[str]) -> list[Document]:
     """Writes what is new of the feed, in order, and returns it."""
-    connection = session.connection()
-    known: dict[str, str | None] = dict(_found(session, _KNOWN, feed, digests))
+    connection = driver_of(session)
+    known: dict[str, str | None] = dict(_found(connection, _KNOWN, feed, digests))
     titled = _titled(documents, digests, known)
-    known |= dict(_found(session, _KNOWN, feed, titled.values()))
-    newest: dict[str, int] = dict(_found(session, _NEWEST, feed, (document.external_id for document in documents)))
+    known |= dict(_found(connection, _KNOWN, feed, titled.values()))
+    newest: dict[str, int] = dict(_found(connection, _NEWEST, feed, (document.external_id for document in documents)))
     # Nobody else is writing now, so the numbers that SQLite would give can be given here; a second version in one poll needs the first's.
-    number = connection.exec_driver_sql("SELECT coalesce(max(id), 0) FROM document").scalar_one()
+    (number,) = connection.execute("SELECT coalesce(max(id), 0) FROM document").fetchone()
     taken: list[Document] = []
     for place, (document, digest) in enumerate(zip(documents, digests, strict=True)):
         if digest in known and known[digest] != document.title:
@@ -82,7 +84,7 @@ def take_in(session: Session, documents: Sequence[NewDocument], feed: PolledFeed
         newest[document.external_id] = number
     if taken:
         fetches = _Written()
-        connection.exec_driver_sql(_INSERT, [_columns(document, fetches) for document in taken])
+        connection.executemany(_INSERT, [_columns(document, fetches) for document in taken])
     return taken
 
 
@@ -98,10 +100,8 @@ def _titled(documents: Sequence[NewDocument], digests: Sequence[str], known: Map
     return told
 
 
-def _found(session: Session, statement: str, feed: PolledFeed, wanted: Iterable[str]) -> list[Any]:
-    return [
-        tuple(row) for some in batches(wanted) for row in session.connection().exec_driver_sql(statement, (feed.id, json.dumps(some))).all()
-    ]
+def _found(connection: sqlite3.Connection, statement: str, feed: PolledFeed, wanted: Iterable[str]) -> list[Any]:
+    return [row for some in batches(wanted) for row in connection.execute(statement, (feed.id, json.dumps(some)))]
 
 
 def _taken(document: NewDocument, number: int, digest: str, *, feed: PolledFeed, revises: int | None) -> Document:

@@ -14,6 +14,8 @@ from typing import Any
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlmodel import Session
 
+from registry.driver import driver_of
+
 Write = Callable[[Session], Any]
 "Called with the session of a write transaction; what it returns is handed to the caller once it is on the disk."
 
@@ -65,17 +67,17 @@ class Together:
 def _do(session: Session, one: _Asked) -> None:
     # In plain statements: a savepoint of the session's own is rolled back once more after SQLite has taken back everything, which fails
     # and hides why.
-    connection = session.connection()
-    connection.exec_driver_sql("SAVEPOINT one")
+    connection = driver_of(session)
+    connection.execute("SAVEPOINT one")
     try:
         one.result = one.write(session)
         session.flush()
-        connection.exec_driver_sql("RELEASE one")
+        connection.execute("RELEASE one")
     except Exception as err:
-        if isinstance(err, (DatabaseError, sqlite3.Error)) and not isinstance(err, IntegrityError):
+        if isinstance(err, (DatabaseError, sqlite3.Error)) and not isinstance(err, (IntegrityError, sqlite3.IntegrityError)):
             raise  # a full disk, say: SQLite may have taken back the whole transaction, and with it what the others wrote
-        connection.exec_driver_sql("ROLLBACK TO one")
-        connection.exec_driver_sql("RELEASE one")
+        connection.execute("ROLLBACK TO one")
+        connection.execute("RELEASE one")
         session.expunge_all()
         session.info.clear()  # what was remembered of rows that are gone again
         one.error = err

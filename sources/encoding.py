@@ -60,6 +60,8 @@ def is_binary(data: bytes) -> bool:
 
 def clean_text(text: str) -> str:
     """Text as it is stored: composed characters, no controls, single spaces, paragraphs parted by one blank line."""
+    if text.isascii() and text.isprintable():  # one line with nothing to compose or to drop; most titles, ids and addresses are
+        return " ".join(text.split())
     text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n").replace("\x0c", "\n\n").replace("\x0b", "\n"))
     text = _UNPRINTABLE.sub("", text.replace("\u2028", "\n").replace("\u2029", "\n\n"))
     lines = (re.sub(r"[^\S\n]+", " ", line).strip() for line in text.split("\n"))
@@ -68,8 +70,7 @@ def clean_text(text: str) -> str:
 
 def clean_line(text: str, *, limit: int = 500) -> str:
     """The same for what must be one line, such as a title."""
-    # What is plain ASCII without a control has nothing to compose or to drop; most titles, ids and addresses are.
-    line = " ".join((text if text.isascii() and text.isprintable() else clean_text(text)).split())
+    line = " ".join(clean_text(text).split())
     return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 

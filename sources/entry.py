@@ -6,6 +6,7 @@ The formats' readers fill `Entry` and leave judgement to the functions here.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from .page import html_to_text, without_title
 
 #: Entries remembered beyond those that the feed shows now, so that one which drops out and returns is not news.
 REMEMBERED = 2000
+#: An address that joining gives back as it is: host and path are there, no part of it is empty, and none is one that only some schemes have.
+_WHOLE = re.compile(r"https?://[a-zA-Z0-9.:-]+/[^\s?#;]*(?:\?[^\s#;]+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ def web_url(link: Any) -> str | None:
 
 def joined(base_url: str, link: str) -> str:
     """The link made absolute; empty when it is empty or no address."""
+    if _WHOLE.fullmatch(link):
+        return link  # urljoin would take it apart and put it together again
     try:
         return urljoin(base_url, link) if link else ""
     except ValueError:

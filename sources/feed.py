@@ -6,6 +6,7 @@ The cursor holds the server's validators, the digest of the last body and what w
 from __future__ import annotations
 
 import hashlib
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +21,11 @@ from .http import Fetched, Validators, fetch, shown_address
 from .jsonfeed import looks_like_json, parse_json_feed
 from .rhythm import remembered_rhythm, rhythm_of
 from .xmlfeed import parse_xml_feed
+
+#: One feed is read at a time: of threads that read at once each works as long, and all lose time in handing Python to each other.
+_READING = threading.Lock()
+#: Nobody waits longer than this for a feed that is slow to read.
+_PATIENCE_S = 2.0
 
 
 class FeedSource:
@@ -81,7 +87,7 @@ class FeedSource:
         """The parsed feed. A page given in a feed's place is followed to the feed it announces, once, when nothing is known of it yet."""
         shown = shown_address(self.location)
         try:
-            return got, parse_feed(got.body, shown, base_url=got.url, content_type=got.content_type)
+            return got, _read(got, shown)
         except NotAFeed as err:
             announced = discovered_feeds(got.body, got.url, limit=1) if first_time and looks_like_html(got.body) else ()
             if not announced:
@@ -89,7 +95,7 @@ class FeedSource:
             page = err
         try:
             found = fetch(announced[0], self._settings)
-            feed = parse_feed(found.body, shown_address(announced[0]), base_url=found.url, content_type=found.content_type)
+            feed = _read(found, shown_address(announced[0]))
         except SourceError as err:
             raise page from err  # its hint names what the page announces; the next poll tries it again
         return replace(found, moved_to=found.moved_to or announced[0]), feed
@@ -102,6 +108,15 @@ def parse_feed(body: bytes, location: str, *, base_url: str, content_type: str =
     if looks_like_json(body, content_type):
         return parse_json_feed(body, location, base_url=base_url)
     return parse_xml_feed(body, location, base_url=base_url, content_type=content_type)
+
+
+def _read(got: Fetched, shown: str) -> ParsedFeed:
+    alone = _READING.acquire(timeout=_PATIENCE_S)
+    try:
+        return parse_feed(got.body, shown, base_url=got.url, content_type=got.content_type)
+    finally:
+        if alone:
+            _READING.release()
 
 
 def _document(entry: Entry, origin: dict[str, Any]) -> Document:

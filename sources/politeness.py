@@ -30,7 +30,7 @@ _TURN_KEPT_S = 3600.0
 
 @dataclass(slots=True)
 class _Host:
-    """`free_at` is the first turn that nobody has, `asked_at` when the last visitor began; all in `time.monotonic()`."""
+    """`free_at` is the first turn that nobody has, `asked_at` when the last visitor was there; all in `time.monotonic()`."""
 
     free_at: float = 0.0
     asked_at: float = float("-inf")
@@ -90,8 +90,9 @@ class Hosts:
                 return  # forgotten meanwhile
             host.inside = False
             now = time.monotonic()
-            if now - began_at > _LONG_S:
-                host.asked_at = now + _REST_SHARE * (now - began_at)
+            # The gap counts from the end: a busy machine sends late what began in time, and the next would come too soon after it.
+            rest_s = _REST_SHARE * (now - began_at) if now - began_at > _LONG_S else 0.0
+            host.asked_at = now + rest_s
 
     def _forget_old(self) -> None:
         for name in list(self._hosts)[: max(0, len(self._hosts) - _REMEMBERED)]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import calendar
-import io
 import re
 import time
 import xml.sax
@@ -14,14 +13,13 @@ from typing import Any
 import feedparser
 from feedparser.encodings import convert_to_utf8
 
-from . import expat
 from .discovery import discovered_feeds, looks_like_html
 from .encoding import clean_line, decode, is_binary
 from .entry import Entry, ParsedFeed, entry_text, joined, web_url
 from .errors import NotAFeed
 from .sitemap import looks_like_sitemap
+from .strict import Read, read_xml
 
-expat.offer()
 _PROLOG = ((b"<?", b"?>"), (b"<!--", b"-->"))
 _IN_HEADER = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
 _IN_PROLOG = re.compile(rb"\s*<\?xml[^>]{0,150}?encoding\s*=\s*[\"']([A-Za-z0-9_.:-]{1,40})[\"']")
@@ -40,18 +38,14 @@ def parse_xml_feed(body: bytes, location: str, *, base_url: str, content_type: s
     decoding: dict[str, Any] = {}
     try:
         data, headers = prepared(body, content_type, decoding)
-        # A stream, never the bytes themselves: feedparser opens bytes that happen to be a file's name. And no base address: it would
-        # join the base to ids as well, and a feed that moves to another server would bring every entry again.
-        # Its cleaning of HTML is left out: unclosed comments cost it the square of their number, and html_to_text keeps only text anyway.
-        parsed = feedparser.parse(io.BytesIO(data), response_headers=headers, resolve_relative_uris=False, sanitize_html=False)
+        # No base address: feedparser would join it to ids as well, and a feed that moves to another server would bring every entry again.
+        read = read_xml(data, strictly=bool(_IN_HEADER.search(headers["content-type"])))
     except Exception as err:  # a stranger's bytes in somebody else's parser: whatever it trips over, this feed is unreadable and no more
         raise NotAFeed(location, f"the feed is damaged beyond reading ({type(err).__name__})") from err
-    if not parsed.get("version") and not parsed.entries and (looks_like_html(body) or not _CDF.search(body[:4096])):
+    if not read.version and not read.entries and (looks_like_html(body) or not _CDF.search(body[:4096])):
         raise _not_a_feed(body, location, base_url)
-    problems = (*_encoding_problems(decoding), *_xml_problems(parsed))
-    return ParsedFeed(
-        _title(parsed.feed), parsed.get("version") or "unknown", tuple(_entry(raw, base_url) for raw in parsed.entries), problems
-    )
+    problems = (*_encoding_problems(decoding), *_xml_problems(read))
+    return ParsedFeed(_title(read.feed), read.version or "unknown", tuple(_entry(raw, base_url) for raw in read.entries), problems)
 
 
 def prepared(body: bytes, content_type: str, decoding: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
@@ -139,8 +133,8 @@ def _encoding_problems(decoding: dict[str, Any]) -> Iterator[str]:
         yield "The feed's encoding is unknown; characters may be wrong."
 
 
-def _xml_problems(parsed: Any) -> Iterator[str]:
-    err = parsed.get("bozo_exception")
+def _xml_problems(read: Read) -> Iterator[str]:
+    err = read.problem
     if isinstance(err, xml.sax.SAXParseException):
         where = f" at line {err.getLineNumber()}" if err.getLineNumber() else ""
         yield f"The feed is not well-formed XML{where} ({clean_line(err.getMessage(), limit=80)}); what could be read was taken."

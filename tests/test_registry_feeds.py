@@ -127,6 +127,13 @@ def test_a_feed_that_is_not_there_is_named(registry: Registry) -> None:
     assert "feeds list" in error.value.hint
 
 
+def test_feeds_can_be_asked_for_by_kind(registry: Registry) -> None:
+    registry.write.add_feed("/notes", name="notes", kind="folder", topic="news", trust="auto", interval_s=60)
+    registry.write.add_feed("https://x.example/", name="x", kind="feed", topic="news", trust="auto", interval_s=60)
+    assert [feed.name for feed in registry.read.feeds("folder")] == ["notes"]
+    assert [feed.name for feed in registry.read.feeds()] == ["notes", "x"]
+
+
 def test_a_paused_feed_is_not_due_until_it_is_resumed(registry: Registry, clock: Clock) -> None:
     add_feed(registry)
     registry.write.set_feed_state("harbour", "paused")

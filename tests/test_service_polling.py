@@ -121,7 +121,7 @@ def test_once_waits_for_the_turn_of_a_feed_that_its_busy_host_sent_away(tmp_path
         with Registry.open(home) as registry:
             assert polled(registry, "f0", "f1")
             assert registry.read.documents(state="new") == []
-        assert report(port)["least_gap_s"] > 1.4
+        assert report(port)["least_gap_s"] >= 1.5
 
 
 def test_who_is_sent_away_has_a_turn_of_its_own(hosts: Hosts) -> None:
@@ -173,4 +173,4 @@ def test_all_that_are_due_at_once_are_polled_politely_though_some_hang_and_fail(
     assert (found["never_polled"], found["wrongly_failing"], found["failing"]) == (0, 0, 5)
     assert found["documents"] == 55 * 10
     assert found["asked"]["most_at_once"] == 1
-    assert found["asked"]["least_gap_s"] > 0.08
+    assert found["asked"]["least_gap_s"] >= 0.1

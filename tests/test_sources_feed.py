@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from xml.sax import make_parser
-from xml.sax.handler import ContentHandler
 
-import feedparser
 import pytest
 
-from sources import Document, NotAFeed, Poll, SourceError, expat, open_source
+from sources import Document, NotAFeed, Poll, SourceError, open_source
 from sources.entry import REMEMBERED, Entry, news, settle
 from sources.feed import parse_feed
 from sources.xmlfeed import without_nested_entities
@@ -341,40 +338,24 @@ def test_collected_feeds_are_all_read_or_refused_with_a_reason() -> None:
     assert unnamed == 0
 
 
-def escaped_feed() -> bytes:
-    """Escaped HTML, CDATA, entities, line breaks and a nested namespace: all that text can be cut at."""
-    html = "&lt;p&gt;One &amp;amp; two&lt;/p&gt;\r\n" * 300
-    return (
-        '<?xml version="1.0"?><!DOCTYPE rss [<!ENTITY kesh "Kesh">]><rss version="2.0" xmlns:c="http://purl.org/rss/1.0/modules/content/">'
-        f"<channel><title>&kesh; &amp; News</title><item><guid>1</guid><description>{html}</description>"
-        f"<c:encoded><![CDATA[<p>A &amp; B</p>]]> and {html}</c:encoded></item></channel></rss>"
-    ).encode()
+@pytest.mark.parametrize(("slow_s", "together"), [(0.02, 1), (1.0, 2)], ids=["one after the other", "past a slow one"])
+def test_feeds_are_read_one_at_a_time_and_a_slow_one_is_not_waited_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch, slow_s: float, together: int
+) -> None:
+    monkeypatch.setattr("sources.feed._PATIENCE_S", 0.3)
+    reading, most = 0, 0
 
+    def read(*arguments: Any, **named: Any) -> Any:
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        time.sleep(slow_s)
+        reading -= 1
+        return parse_feed(*arguments, **named)
 
-@pytest.mark.parametrize(
-    "body", [escaped_feed(), escaped_feed().replace(b"</channel>", b""), RSS.encode()], ids=["whole", "damaged", "plain"]
-)
-def test_text_in_one_piece_is_read_as_text_in_many(body: bytes) -> None:
-    def read() -> Any:
-        parsed = feedparser.parse(io.BytesIO(body), sanitize_html=False)
-        return parsed.feed, parsed.entries, parsed.version, str(parsed.get("bozo_exception"))
-
-    expat.withdraw()
-    try:
-        in_pieces = read()
-    finally:
-        expat.offer()
-    assert read() == in_pieces
-
-
-def test_feedparser_is_handed_the_text_of_an_element_in_one_piece() -> None:
-    pieces: list[str] = []
-
-    class Listener(ContentHandler):
-        def characters(self, content: str) -> None:
-            pieces.append(content)
-
-    reader = make_parser(feedparser.api.PREFERRED_XML_PARSERS)
-    reader.setContentHandler(Listener())
-    reader.parse(io.BytesIO(b"<rss>&lt;p&gt;one\ntwo&lt;/p&gt;</rss>"))
-    assert pieces == ["<p>one\ntwo</p>"]
+    monkeypatch.setattr("sources.feed.parse_feed", read)
+    location = site.serve("/feed", RSS)
+    with ThreadPoolExecutor(2) as pollers:
+        polls = list(pollers.map(lambda _: open_source(location, settings=LOCAL).poll({}), range(2)))
+    assert [len(one.documents) for one in polls] == [2, 2]
+    assert most == together

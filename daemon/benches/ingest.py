@@ -27,7 +27,6 @@ from daemon.config import load_settings
 from daemon.service import run_daemon
 from daemon.stages.ingest import poll_feed
 from registry import Feed, FeedState, Registry
-from sources import expat
 from sources.bench.sets import FEED_SETS, rows
 from sources.entry import settle
 from sources.errors import SourceError
@@ -183,14 +182,6 @@ def _add_feeds(registry: Registry, locations: Iterable[str], *, name: str = "f")
 
 def _bare(bodies: Iterable[bytes]) -> None:
     """feedparser as it comes and the cleaning of HTML, and nothing else. A JSON Feed, which feedparser does not read, goes to our reader."""
-    expat.withdraw()
-    try:
-        _parse_and_clean(bodies)
-    finally:
-        expat.offer()
-
-
-def _parse_and_clean(bodies: Iterable[bytes]) -> None:
     for body in bodies:
         if body.lstrip().startswith(b"{"):
             with contextlib.suppress(SourceError):
