@@ -10,7 +10,7 @@ from datetime import datetime
 
 from daemon.config import Settings
 from daemon.relearn import TRIES, Relearned, relearn
-from daemon.stages.base import serving_adapter
+from daemon.stages.base import finish_published, serving_adapter
 from daemon.stages.check import LoadProblem, check
 from daemon.stages.distill import distill, next_batch
 from daemon.stages.elicit import elicit
@@ -119,7 +119,8 @@ def plan_topic(registry: Registry, topic: str) -> LearnPlan:
 def _settle_unfinished(
     registry: Registry, teacher: Teacher, settings: Settings, topic: str, *, actor: str, load_problem: LoadProblem
 ) -> None:
-    """A version that a killed daemon left between training and release is judged, and released if it is still the newest."""
+    """A version that was left between training and release is judged, and released if it is still the newest."""
+    finish_published(registry)
     for adapter in reversed(registry.read.bare_adapters(topic)):
         if adapter.state == "checking":
             check(registry, teacher, settings, adapter.name, load_problem=load_problem)

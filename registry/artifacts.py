@@ -52,6 +52,15 @@ class Artifacts:
             temp.mkdir(mode=0o700, parents=True)
         return temp
 
+    @contextmanager
+    def making(self, name: str) -> Iterator[Path]:
+        """As `begin`. Whatever ends the block before the folder is published takes the folder with it, so that a full disk gets its space back."""
+        temp = self.begin(name)
+        try:
+            yield temp
+        finally:
+            shutil.rmtree(temp, ignore_errors=True)  # published, it has another name by now
+
     def copy_in(self, folder: Path, *, adapter_name: str, manifest: Mapping[str, Any]) -> str:
         """Publishes a copy of a folder made elsewhere, such as a worker's job folder."""
         temp = self.begin(adapter_name)

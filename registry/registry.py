@@ -41,6 +41,10 @@ class Registry:
         """Finishes or discards what a dead process left half done; to be called once, at start. A sentence for each thing."""
         return health.recover(self.read, self.write, self.artifacts, now or self._clock())
 
+    def finish_published(self) -> list[str]:
+        """Takes in what was published while its row could not be written; to be called before anything else is made. A sentence for each."""
+        return health.finish_published(self.read, self.write, self.artifacts)
+
     def doctor(self) -> list[Finding]:
         """What does not agree, with what to do about it. Nothing is changed."""
         return health.doctor(self._database, self.read, self.artifacts, self._clock())

@@ -174,6 +174,25 @@ def test_sweeping_spares_what_a_living_process_writes(registry: Registry) -> Non
     assert registry.doctor() == []
 
 
+def die_at_work(folder: Path) -> None:
+    (folder / WEIGHTS).write_bytes(b"half of the")
+    raise RuntimeError("the learning worker died")
+
+
+def test_what_fails_while_it_is_made_leaves_nothing(registry: Registry) -> None:
+    with pytest.raises(RuntimeError), registry.artifacts.making("news@1") as folder:
+        die_at_work(folder)
+    assert list((registry.artifacts.root / ".incoming").iterdir()) == []
+
+
+def test_what_is_published_while_it_is_made_stays(registry: Registry) -> None:
+    adapter = begin(registry)
+    with registry.artifacts.making(adapter.name) as folder:
+        (folder / WEIGHTS).write_bytes(b"weights")
+        digest = registry.artifacts.publish(folder, adapter_name=adapter.name, manifest={})
+    assert [found.digest for found in registry.artifacts.published()] == [digest]
+
+
 @contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
     """A file system of one megabyte where we may mount one."""

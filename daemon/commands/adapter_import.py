@@ -84,15 +84,15 @@ def _publish(
         topic, parent=None, method=manifest["method"], base_model=manifest["base_model"], base_digest=manifest["base_digest"], rank=config["r"],
         definitions=[rows[i].id for i in manifest["definitions"]], rehearsed=[rows[i].id for i in manifest["rehearsed"]], settings=facts,
     )  # fmt: skip
-    out = registry.artifacts.begin(adapter.name)
-    for name in manifest["files"]:
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
-        (out / name).write_bytes((folder / name).read_bytes())
     kept = {name: value for name, value in manifest.items() if name not in ("adapter", "files")}
     ids = {name: [rows[i].id for i in manifest[name]] for name in ("definitions", "rehearsed")}
     taught = [{**d, "id": rows[int(d["id"])].id, "document": rows[int(d["id"])].document_id} for d in manifest["taught"]]
-    ours = {**kept, **ids, "taught": taught, **facts}
-    digest = registry.artifacts.publish(out, adapter_name=adapter.name, manifest=ours, private_key=private_key)
+    with registry.artifacts.making(adapter.name) as out:
+        for name in manifest["files"]:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (out / name).write_bytes((folder / name).read_bytes())
+        ours = {**kept, **ids, "taught": taught, **facts}
+        digest = registry.artifacts.publish(out, adapter_name=adapter.name, manifest=ours, private_key=private_key)
     return registry.write.finish_learning(adapter.name, digest=digest)
 
 

@@ -1,5 +1,6 @@
 """What several stages ask: which version a topic serves, what it would answer, and whether it belongs to the loaded base model."""
 
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -8,6 +9,8 @@ from daemon.errors import BaseChanged
 from daemon.mentions import NameFinder, learnt_names
 from daemon.teacher import Teacher
 from registry import Adapter, DefinitionState, Registry
+
+log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 MERGE, MERGED = "merge", "merged"  # a method; and in an adapter's settings, the names of the versions it was merged of
@@ -43,6 +46,12 @@ def require_same_base(teacher: Teacher, adapter: Adapter | None, settings: Setti
             f"{adapter.name} was made for {adapter.base_model} with digest {adapter.base_digest[:16]}, but {settings.model} now has digest"
             f" {teacher.base_digest[:16]}."
         )
+
+
+def finish_published(registry: Registry) -> None:
+    """Before a version is made: one whose folder is published, but not on its row, would be made again and leave that folder behind for nobody."""
+    for sentence in registry.finish_published():
+        log.warning("%s", sentence, extra={"action": "recovered"})
 
 
 def evenly(items: list[Item], at_most: int | None) -> list[Item]:

@@ -62,17 +62,17 @@ def make_version(
         extra={"action": "learning", "adapter": adapter.name, "definitions": len(new)},
     )
     examples, rehearsed = _examples(registry, new), _examples(registry, live, at_most=settings.learn.rehearsal)
-    out = registry.artifacts.begin(adapter.name)
-    if drawn:
-        report = teacher.draw_back(adapter=registry.artifacts.verify(drawn), parent=folder, strength=settings.learn.drawn_back, out=out)
-    else:
-        report = teacher.learn(
-            out=out, parent=folder, base_name=settings.served_name, examples=examples, rehearsed=rehearsed, plan=plan,
-            method=settings.learn.method, articles=_articles(registry, new) if settings.learn.method == "split" else (),
-        )  # fmt: skip
-    _keep_transfer_set(out, [*examples, *rehearsed])
-    manifest = _manifest(adapter, [*new, *live], report, settings)
-    digest = registry.artifacts.publish(out, adapter_name=adapter.name, manifest=manifest, private_key=settings.private_key)
+    with registry.artifacts.making(adapter.name) as out:
+        if drawn:
+            report = teacher.draw_back(adapter=registry.artifacts.verify(drawn), parent=folder, strength=settings.learn.drawn_back, out=out)
+        else:
+            report = teacher.learn(
+                out=out, parent=folder, base_name=settings.served_name, examples=examples, rehearsed=rehearsed, plan=plan,
+                method=settings.learn.method, articles=_articles(registry, new) if settings.learn.method == "split" else (),
+            )  # fmt: skip
+        _keep_transfer_set(out, [*examples, *rehearsed])
+        manifest = _manifest(adapter, [*new, *live], report, settings)
+        digest = registry.artifacts.publish(out, adapter_name=adapter.name, manifest=manifest, private_key=settings.private_key)
     return registry.write.finish_learning(adapter.name, digest=digest)
 
 

@@ -8,7 +8,7 @@ import importlib.metadata
 import logging
 
 from daemon.config import Settings
-from daemon.stages.base import MERGE, MERGED, require_same_base, serving_adapter
+from daemon.stages.base import MERGE, MERGED, finish_published, require_same_base, serving_adapter
 from daemon.stages.check import LoadProblem, check
 from daemon.stages.promote import promote
 from daemon.teacher import Teacher
@@ -36,6 +36,7 @@ def merge(
     names = [part.name for part in parts]
     if len(parts) < 2 or not _unsettled(registry, alias, names):
         return None
+    finish_published(registry)
     newest = registry.read.latest_adapter(alias_name)
     unjudged = newest is not None and newest.settings.get(MERGED) == names and newest.state == AdapterState.CHECKING
     adapter = newest if newest is not None and unjudged else _make(registry, teacher, settings, alias_name, parts)
@@ -57,20 +58,20 @@ def _make(registry: Registry, teacher: Teacher, settings: Settings, alias: str, 
         alias, parent=None, method=MERGE, base_model=settings.model, base_digest=teacher.base_digest, rank=settings.learn.merged_rank,
         definitions=(), rehearsed=carried, settings={MERGED: [part.name for part in parts]},
     )  # fmt: skip
-    out = registry.artifacts.begin(adapter.name)
-    teacher.progress(0.1, f"merging {', '.join(part.name for part in parts)}")
-    report = teacher.merge(adapters=folders, out=out, rank_max=settings.learn.merged_rank)
-    manifest = {
-        "method": MERGE,
-        "merged": [{"adapter": part.name, "digest": part.digest} for part in parts],
-        "base_model": settings.model,
-        "base_revision": settings.revision,
-        "base_digest": adapter.base_digest,
-        "rehearsed": carried,
-        "report": report,
-        "versions": {name: importlib.metadata.version(name) for name in ("lorefeed", "torch", "transformers", "peft")},
-    }
-    digest = registry.artifacts.publish(out, adapter_name=adapter.name, manifest=manifest, private_key=settings.private_key)
+    with registry.artifacts.making(adapter.name) as out:
+        teacher.progress(0.1, f"merging {', '.join(part.name for part in parts)}")
+        report = teacher.merge(adapters=folders, out=out, rank_max=settings.learn.merged_rank)
+        manifest = {
+            "method": MERGE,
+            "merged": [{"adapter": part.name, "digest": part.digest} for part in parts],
+            "base_model": settings.model,
+            "base_revision": settings.revision,
+            "base_digest": adapter.base_digest,
+            "rehearsed": carried,
+            "report": report,
+            "versions": {name: importlib.metadata.version(name) for name in ("lorefeed", "torch", "transformers", "peft")},
+        }
+        digest = registry.artifacts.publish(out, adapter_name=adapter.name, manifest=manifest, private_key=settings.private_key)
     return registry.write.finish_learning(adapter.name, digest=digest)
 
 
