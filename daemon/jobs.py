@@ -132,9 +132,7 @@ def pending_definitions(registry: Registry, topic: str | None = None) -> list[De
 
 def to_relearn(registry: Registry) -> dict[str, list[int]]:
     """By topic, the forgotten definitions that the version it serves had in training."""
-    if not registry.read.counts().definitions[DefinitionState.FORGOTTEN]:
-        return {}
-    carried = {topic: carried_forgotten(registry, topic) for topic in {a.name for a in registry.read.aliases() if a.adapter is not None}}
+    carried = {topic: carried_forgotten(registry, topic) for topic in registry.read.tainted_aliases()}
     return {topic: found[1] for topic, found in carried.items() if found is not None}
 
 

@@ -24,6 +24,12 @@ _GROWN = (
     " SELECT adapter_id FROM adapter_definition WHERE definition_id IN (SELECT value FROM json_each(?))"
     " UNION SELECT a.id FROM adapter a JOIN grown ON a.parent_id = grown.id) SELECT id FROM grown ORDER BY id DESC"
 )
+_SERVED = (
+    "WITH RECURSIVE grown (id) AS ("
+    " SELECT u.adapter_id FROM definition d CROSS JOIN adapter_definition u ON u.definition_id = d.id WHERE d.state = 'forgotten'"
+    " UNION SELECT a.id FROM adapter a JOIN grown ON a.parent_id = grown.id)"
+    " SELECT name FROM alias WHERE adapter_id IN (SELECT id FROM grown) ORDER BY name"
+)
 _CARRIED = f"{_LINE} SELECT DISTINCT definition_id FROM adapter_definition WHERE adapter_id IN (SELECT id FROM line)"  # noqa: S608
 _OF_THESE = (
     f"{_LINE} SELECT DISTINCT u.definition_id FROM json_each(?) wanted"  # noqa: S608
@@ -54,6 +60,11 @@ def tainted(session: Session, adapter_id: int) -> dict[int, int]:
 def grown_from(session: Session, definition_ids: Iterable[int]) -> list[int]:
     """The adapters that name any of the definitions, and all that grew from them, newest first."""
     return _ids(session, _GROWN, _many(definition_ids))
+
+
+def tainted_aliases(session: Session) -> list[str]:
+    """The aliases that serve a version which had something forgotten in training."""
+    return [name for (name,) in session.connection().exec_driver_sql(_SERVED)]
 
 
 def carried(session: Session, adapter_id: int) -> set[int]:

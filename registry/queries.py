@@ -59,7 +59,9 @@ from registry.rows import (
 from registry.states import DefinitionState, FeedState, JobState
 from registry.versions import adapter_ids
 
-RELEASE = tuple(getattr(ReleaseRow, name) for name in ReleaseRow.model_fields)  # its columns, for reading rows as they are
+# Their columns, for reading rows as they are.
+RELEASE = tuple(getattr(ReleaseRow, name) for name in ReleaseRow.model_fields)
+JOB = tuple(getattr(JobRow, name) for name in JobRow.model_fields)
 _WINDOWS = """
     SELECT a.name,
            (SELECT r.from_adapter_id FROM release r WHERE r.alias = a.name ORDER BY r.id DESC LIMIT 1),
@@ -127,6 +129,11 @@ class Queries(IntakeQueries):
         with self._db.reading() as session:
             row = forgetting.forgotten_in(session, adapter_row(session, adapter))
             return tuple(definition_records(session, [row] if row else []))
+
+    def tainted_aliases(self) -> list[str]:
+        """Those that serve a version which had something forgotten in training."""
+        with self._db.reading() as session:
+            return lineage.tainted_aliases(session)
 
     def clean_ancestor(self, adapter: str) -> Adapter | None:
         """The newest version it grew from that had nothing forgotten in training; None: only the base model."""
@@ -209,7 +216,7 @@ class Queries(IntakeQueries):
             wanted = select(JobRow).order_by(col(JobRow.id))
             if state is not None:
                 wanted = wanted.where(JobRow.state == JobState(state))
-            return [job_record(row) for row in session.exec(wanted)]
+            return [job_record(row) for row in session.connection().execute(wanted.with_only_columns(*JOB))]
 
     def seconds_of_jobs(self, kinds: Sequence[str], *, since: datetime) -> float:
         """How long jobs of these kinds took that ended after `since`, as far as their rows are still there."""

@@ -372,8 +372,8 @@ def api_key_record(r: ApiKeyRow) -> ApiKey:
     return ApiKey(name=r.name, digest=r.digest, admin=r.admin, created_at=r.created_at)
 
 
-def job_record(r: JobRow) -> Job:
-    facts: dict[str, Any] = r.model_dump()
+def job_record(r: JobRow | Row[Any]) -> Job:
+    facts: dict[str, Any] = r.model_dump() if isinstance(r, JobRow) else dict(r._mapping)
     return Job(**{**facts, "id": key(r.id), "state": JobState(r.state)})
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import event
 
 from daemon.benches.registry_lines import BUSY
 from daemon.benches.registry_rows import Filled, fill
+from daemon.jobs import pending_definitions, to_relearn
 from daemon.serving.stage_measures import StageMeasures
 from daemon.web import views
 from registry import Registry
@@ -73,6 +74,8 @@ READS: dict[str, Callable[[Registry, Filled], Any]] = {
     "forgetting": lambda r, f: r.read.forgetting(entity=f.entity),
     "what one did": lambda r, _: r.read.events(50, actor="operator"),
     "forgotten": lambda r, f: r.read.forgotten_in(f.newest[BUSY]),
+    "what is to be relearnt": lambda r, _: to_relearn(r),
+    "what waits": lambda r, _: pending_definitions(r),
     "rollback windows": lambda r, _: r.read.rollback_windows(),
     "feeds": lambda r, _: r.read.feeds(),
     "topics": lambda r, _: r.read.topics(),
@@ -162,6 +165,9 @@ def test_the_clean_ancestor_is_below_the_oldest_that_knew_it(tmp_path: Path) -> 
         assert clean.name == "news@2"
         assert [d.entity for d in registry.read.forgotten_in("news@4")] == ["Quay"]
         assert registry.read.forgotten_in("news@2") == ()
+        assert registry.read.tainted_aliases() == ["news"]
+        registry.write.rollback("news", to=2, actor="test", reason=None)
+        assert registry.read.tainted_aliases() == []
         assert [a.name for a in registry.read.carriers([told[2].id])] == ["news@4", "news@3"]
         assert registry.read.carried("news@3") == {told[0].id, told[1].id, told[2].id}
 

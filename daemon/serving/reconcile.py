@@ -64,7 +64,7 @@ def reconcile(registry: Registry, client: EngineClient, *, settings: ReconcileSe
                 continue
             if adapter.name in resident:
                 client.unload(adapter.name)  # of another home: the name means something else here; or it failed before
-            load_proven(registry, client, adapter, settings=settings)
+            load_proven(registry, client, registry.read.adapter(adapter.name), settings=settings)
             loaded.append(adapter.name)
         except _UNFIT as err:
             problems.append(str(err))
@@ -82,14 +82,18 @@ def reconcile(registry: Registry, client: EngineClient, *, settings: ReconcileSe
 
 
 def wanted_adapters(registry: Registry) -> list[Adapter]:
-    """Every alias's adapter, the canaries, then those in the rollback windows: should there be too many, the last are left out."""
+    """Every alias's adapter, the canaries, then those in the rollback windows: should there be too many, the last are left out.
+
+    Without their definitions, which only those that are loaded are asked about.
+    """
     aliases = registry.read.aliases()
     names = [alias.adapter for alias in aliases]
     names += [canary.adapter for canary in registry.read.canaries()]
     for window in registry.read.rollback_windows().values():
         names += window
-    found = [registry.read.adapter(name) for name in dict.fromkeys(name for name in names if name is not None)]
-    return [adapter for adapter in found if adapter.removed_at is None or adapter.state is AdapterState.LIVE]
+    wanted = dict.fromkeys(name for name in names if name is not None)
+    found = registry.read.find_adapters(wanted)
+    return [adapter for adapter in (found[name] for name in wanted) if adapter.removed_at is None or adapter.state is AdapterState.LIVE]
 
 
 def load_verified(registry: Registry, client: EngineClient, adapter: Adapter, *, settings: ReconcileSettings) -> None:
