@@ -27,6 +27,9 @@ _PIECE_BYTES = 64 * 1024
 #: An entry is never deeper than this (rss/channel/item); what is called so further down is somebody's content.
 _ENTRY_DEPTH = 3
 _ENTRIES = frozenset({"item", "entry"})
+#: What does not end a text input and an image that feedparser believes to be open.
+_OF_TEXTINPUT = frozenset({"title", "link", "description", "name"})
+_OF_IMAGE = frozenset({"title", "link", "description", "url", "href", "width", "height"})
 _UNREAD = {
     **dict.fromkeys(("", "http://www.w3.org/2005/Atom", "http://purl.org/rss/1.0/"), ("author", "category", "comments", "contributor")),
     "http://purl.org/dc/elements/1.1/": ("contributor", "creator", "publisher", "subject"),
@@ -88,6 +91,24 @@ class _Reader(StrictFeedParser):  # type: ignore[misc]
         super().push_content(*arguments)
         self.contentparams = _Type(self.contentparams)
 
+    def plain_starttag(self, tag: str) -> None:
+        """An element without namespace and attributes, as most are: `unknown_starttag` without its looks at what they do not have."""
+        if self.incontent or self.baseuri or self.lang:
+            self.unknown_starttag(tag, [])
+            return
+        self.depth += 1
+        self.basestack.append(self.baseuri)
+        self.langstack.append(self.lang)
+        if tag not in _OF_TEXTINPUT:
+            self.intextinput = 0
+        if tag not in _OF_IMAGE:
+            self.inimage = 0
+        start = getattr(self, f"_start_{tag}", None)
+        if start is None:
+            self.push(tag, 1)
+        else:
+            start({})
+
 
 class _Expat(ExpatParser):
     """Python's XML reader, collecting text and passing over what is not read."""
@@ -119,8 +140,8 @@ class _Expat(ExpatParser):
             self._open.append(name)
             if attrs or " " in name or self._reader.decls:
                 super().start_element_ns(name, attrs)
-            else:  # what feedparser makes of an element without namespace and attributes
-                self._reader.unknown_starttag(name.lower(), [])
+            else:
+                self._reader.plain_starttag(name.lower())
 
     def end_element_ns(self, name: str) -> None:
         if self._unread:
