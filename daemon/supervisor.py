@@ -98,10 +98,16 @@ def check_ports(home: Path, settings: Settings) -> None:
 
 
 def supervise(
-    parts: Sequence[Part], *, stop: threading.Event, say: Say, pause_s: float = FIRST_PAUSE_S, hung_after_s: float = HUNG_AFTER_S
+    parts: Sequence[Part],
+    *,
+    stop: threading.Event,
+    say: Say,
+    pause_s: float = FIRST_PAUSE_S,
+    hung_after_s: float = HUNG_AFTER_S,
+    starts_within_s: float = HEALTHY_WITHIN_S,
 ) -> int:
     """Starts the parts in order, each when the one before is healthy; keeps them alive; stops them backwards. 1 if one was given up."""
-    children = [_Child(part, say=say, pause_s=pause_s, hung_after_s=hung_after_s) for part in parts]
+    children = [_Child(part, say=say, pause_s=pause_s, hung_after_s=hung_after_s, starts_within_s=starts_within_s) for part in parts]
     try:
         for child in children:
             child.start()
@@ -141,9 +147,9 @@ def _wait_healthy(child: "_Child", children: "Sequence[_Child]", stop: threading
 class _Child:
     """One part's process, over all its lives."""
 
-    def __init__(self, part: Part, *, say: Say, pause_s: float, hung_after_s: float) -> None:
+    def __init__(self, part: Part, *, say: Say, pause_s: float, hung_after_s: float, starts_within_s: float) -> None:
         self.part = part
-        self._say, self._pause_s, self._hung_after_s = say, pause_s, hung_after_s
+        self._say, self._pause_s, self._hung_after_s, self._starts_within_s = say, pause_s, hung_after_s, starts_within_s
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self._last: deque[str] = deque(maxlen=LAST_LINES)
@@ -183,14 +189,14 @@ class _Child:
             return False
 
     def _watch(self, process: "subprocess.Popen[str]") -> None:
-        """Over one life: what has answered and no longer does is killed, as systemd's watchdog would, and so started again."""
+        """Over one life: what no longer answers, or never begins to, is killed, as systemd's watchdog would, and so started again."""
         assert self.part.health is not None
-        answered_at: float | None = None
+        answered_at, silent_max_s = time.monotonic(), self._starts_within_s
         while process.poll() is None:
             if self._answers(self.part.health):
-                answered_at = time.monotonic()
-            elif answered_at is not None and time.monotonic() - answered_at > self._hung_after_s:
-                self._say(f"{self.part.name:<8} has not answered for {self._hung_after_s:.0f} s and is killed")
+                answered_at, silent_max_s = time.monotonic(), self._hung_after_s
+            elif time.monotonic() - answered_at > silent_max_s:
+                self._say(f"{self.part.name:<8} has not answered for {silent_max_s:.0f} s and is killed")
                 _kill_group(process)
                 return
             time.sleep(self._hung_after_s / 12)

@@ -117,6 +117,9 @@ def sqlite_busy(world: World, chance: random.Random) -> None:
 def engine_hang(world: World, chance: random.Random) -> None:
     """For a while; or, one time in ten, until `lorefeed run` has had enough of it."""
     hangs_s, for_good = chance.uniform(2.0, 6.0), chance.random() < 0.1
+    if for_good:  # one that still starts has longer
+        world.wait(world.ready, what="an engine that answers")
+        time.sleep(6.0)  # `lorefeed run` asks every five seconds
     pid = world.processes().get("engine")
     if pid is None:  # it was killed just now
         return

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -93,6 +94,21 @@ def test_a_part_that_hangs_is_killed_and_started_again(tmp_path):
         os.kill(int(lines(log)[0].split()[1]), signal.SIGSTOP)
         wait_until(lambda: len(lines(log)) == 2, what="the second life")
     assert "engine   has not answered for 1 s and is killed" in said
+
+
+def test_a_part_that_hangs_while_it_starts_again_is_killed_too(tmp_path):
+    """Its second life never answers; the third is whole."""
+    log = tmp_path / "log"
+    hangs = SERVER.replace(
+        "serve_forever()", "serve_forever() if len(open(log).readlines()) != 2 else os.kill(os.getpid(), signal.SIGSTOP)"
+    )
+    part = server("engine", log)
+    part = replace(part, command=(*part.command[:2], hangs, *part.command[3:]))
+    with supervised([part], hung_after_s=1.0, starts_within_s=3.0) as (said, _):
+        wait_until(lambda: any("Lorefeed runs" in line for line in said))
+        os.kill(int(lines(log)[0].split()[1]), signal.SIGKILL)
+        wait_until(lambda: len(lines(log)) == 3, what="the third life")
+    assert "engine   has not answered for 3 s and is killed" in said
 
 
 def test_parts_end_with_a_supervisor_that_is_killed(tmp_path):
