@@ -159,20 +159,22 @@ class Machine:
         return None
 
 
+PARTS = ("daemon", "registry", "sources", "systemd", "pyproject.toml", "constraints.txt", "Makefile", "README.md", "LICENSE")
+
+
 def tree(name: str, *, previous: bool = False) -> Path:
-    """A copy of this tree to install from, or of the commit before it; before there was one with an installer, of this one under an older version."""
+    """A copy of this tree to install from, or of what was installed before the last commit that changed it; without one, an older version's."""
     place = PLACE / name
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
-    committed = (
-        subprocess.run(["git", "-C", str(ROOT), "cat-file", "-e", "HEAD~1:systemd/install"], capture_output=True, check=False).returncode
-        == 0
-    )
-    if previous and committed:
-        archive = subprocess.run(["git", "-C", str(ROOT), "archive", "HEAD~1"], check=True, capture_output=True).stdout
+    git = ["git", "-C", str(ROOT)]
+    last = subprocess.run([*git, "log", "-1", "--format=%H", "--", *PARTS], capture_output=True, text=True, check=False).stdout.strip()
+    there = subprocess.run([*git, "cat-file", "-e", f"{last}~1:systemd/install"], capture_output=True, check=False).returncode == 0
+    if previous and there:
+        archive = subprocess.run([*git, "archive", f"{last}~1"], check=True, capture_output=True).stdout
         subprocess.run(["tar", "-x", "-C", str(place)], input=archive, check=True)
         return place
-    for part in ("daemon", "registry", "sources", "systemd", "pyproject.toml", "constraints.txt", "Makefile", "README.md", "LICENSE"):
+    for part in PARTS:
         source = ROOT / part
         if source.is_dir():
             shutil.copytree(source, place / part, ignore=shutil.ignore_patterns("__pycache__"))
