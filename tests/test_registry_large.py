@@ -30,7 +30,6 @@ LARGE = (
     "witness",
     "check_result",
     "near_band",
-    "job",
 )
 
 
