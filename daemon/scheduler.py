@@ -105,15 +105,14 @@ def _settled(definitions: Sequence[Definition], now: datetime, *, settle_s: floa
 
 
 class _History:
-    """The last end of each job, read when first asked for: most ticks have nothing to ask."""
+    """The last end of a job. Asked for by its key, because the ends of a busy day are thousands, most of them polls."""
 
     def __init__(self, registry: Registry, since: datetime | None) -> None:
         self._registry, self._since = registry, since
-        self._last: dict[str, Job] | None = None
 
     def rests(self, key: str, pending: set[int], now: datetime) -> bool:
         """Whether the last try at just this work failed or changed nothing, so that another one at once would only spin."""
-        last = self._ends().get(key)
+        last = self._registry.read.last_ended(key, since=self._since)
         if last is None or last.finished_at is None or passed(last.finished_at, now) >= TRIED_AGAIN_AFTER:
             return False
         if last.state is JobState.FAILED:
@@ -123,19 +122,10 @@ class _History:
 
     def failed_on(self, key: str, versions: list[str], now: datetime) -> bool:
         """Whether merging just these was given up a short while ago."""
-        last = self._ends().get(key)
+        last = self._registry.read.last_ended(key, since=self._since)
         if last is None or last.finished_at is None or passed(last.finished_at, now) >= TRIED_AGAIN_AFTER:
             return False
         return last.state is JobState.FAILED and last.payload.get("versions") == versions
-
-    def _ends(self) -> dict[str, Job]:
-        if self._last is None:
-            ended = [job for state in (JobState.DONE, JobState.FAILED) for job in self._registry.read.jobs(state) if self._counts(job)]
-            self._last = {job.key: job for job in sorted(ended, key=lambda job: (job.finished_at or job.created_at, job.id))}
-        return self._last
-
-    def _counts(self, job: Job) -> bool:
-        return self._since is None or (job.finished_at is not None and job.finished_at >= self._since)
 
 
 class Ticker:

@@ -1,5 +1,6 @@
 """What is to be forgotten, and which versions carry it. Reads inside the caller's transaction; the writing is store_forget.py's."""
 
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from registry.rows import batches, definition_records, document_records, documen
 from registry.states import DefinitionState, DocumentState
 from registry.versions import version_records
 
+VERSIONS_TOLD = 100
+_TOPICS = "SELECT DISTINCT topic FROM adapter WHERE id IN (SELECT value FROM json_each(?))"
+
 
 @dataclass(frozen=True, slots=True)
 class Forgetting:
@@ -22,7 +26,8 @@ class Forgetting:
     documents: tuple[Document, ...]
     definitions: tuple[Definition, ...]
     witnessed: tuple[Definition, ...]
-    carriers: tuple[Version, ...]  # the versions that learnt or rehearsed any of the definitions, or grew from one that did; newest first
+    carried_by: int  # how many versions learnt or rehearsed any of the definitions, or grew from one that did
+    carriers: tuple[Version, ...]  # the newest of them
     topics: tuple[str, ...]  # whose own alias serves one of those versions
 
 
@@ -77,13 +82,14 @@ def describe(session: Session, found: Found) -> Forgetting:
     carrying = lineage.grown_from(session, [key(row.id) for row in found.definitions])
     numbers = set(carrying)
     served = {alias.name for alias in session.exec(select(AliasRow)) if alias.adapter_id in numbers}
-    versions = version_records(session, carrying)
+    topics = {topic for (topic,) in session.connection().exec_driver_sql(_TOPICS, (json.dumps(carrying),))}
     return Forgetting(
         documents=tuple(document_records(session, found.documents)),
         definitions=tuple(definition_records(session, found.definitions)),
         witnessed=tuple(definition_records(session, found.witnessed)),
-        carriers=tuple(versions),
-        topics=tuple(sorted(served & {version.topic for version in versions})),
+        carried_by=len(carrying),
+        carriers=tuple(version_records(session, carrying[:VERSIONS_TOLD])),
+        topics=tuple(sorted(served & topics)),
     )
 
 

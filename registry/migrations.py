@@ -350,6 +350,7 @@ _LARGE = Migration(
         "CREATE INDEX adapter_definition_by_role ON adapter_definition (adapter_id, role)",
         "CREATE INDEX ix_adapter_parent_id ON adapter (parent_id)",
         "CREATE INDEX release_by_adapter ON release (to_adapter_id, alias)",
+        "CREATE INDEX job_by_key ON job (key, finished_at)",
         "CREATE INDEX event_by_actor ON event (actor)",
     ),
 )

@@ -280,6 +280,7 @@ class JobRow(SQLModel, table=True):
     __table_args__ = (
         Index("job_one_unfinished", "key", unique=True, sqlite_where=text("state IN ('queued', 'running')")),
         Index("job_by_state", "state", "run_after"),
+        Index("job_by_key", "key", "finished_at"),
     )
     id: int | None = Field(default=None, primary_key=True)
     kind: str = Field(sa_type=Text)

@@ -226,6 +226,15 @@ class Queries(IntakeQueries):
             )
             return sum((last - first).total_seconds() for first, last in session.exec(ended) if first is not None and last is not None)
 
+    def last_ended(self, key: str, *, since: datetime | None = None) -> Job | None:
+        """The job with this key that ended last, and not before `since`; None if there is none."""
+        with self._db.reading() as session:
+            wanted = select(JobRow).where(JobRow.key == key, col(JobRow.state).in_([JobState.DONE, JobState.FAILED]))
+            if since is not None:
+                wanted = wanted.where(col(JobRow.finished_at) >= since)
+            row = session.exec(wanted.order_by(col(JobRow.finished_at).desc(), col(JobRow.id).desc()).limit(1)).first()
+            return None if row is None else job_record(row)
+
     def unfinished_jobs(self) -> set[str]:
         """The keys of all that are queued or running."""
         with self._db.reading() as session:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from sqlalchemy import ColumnElement
-from sqlmodel import Session, and_, col, func, or_, select
+from sqlmodel import Session, and_, col, func, not_, or_, select
 
 from registry import lineage
 from registry.clocks import SET_BACK
@@ -54,11 +54,20 @@ class IntakeQueries:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def feeds(self, kind: str | None = None) -> list[Feed]:
+    def feeds(
+        self, kind: str | None = None, *, removed: bool = True, retired: bool = True, after: int = 0, limit: int | None = None
+    ) -> list[Feed]:
+        """In the order they were added, from those with a larger number than `after`. `removed`: with those that an operator removed;
+        `retired`: with those and with what its server said is gone."""
         with self._db.reading() as session:
-            wanted = select(FeedRow).order_by(col(FeedRow.id))
+            wanted = select(FeedRow).where(col(FeedRow.id) > after).order_by(col(FeedRow.id)).limit(limit)
             if kind is not None:
                 wanted = wanted.where(FeedRow.kind == kind)
+            if not removed:
+                renamed = col(FeedRow.name).endswith(func.printf("(removed %d)", FeedRow.id))
+                wanted = wanted.where(not_(and_(FeedRow.state == FeedState.RETIRED, renamed)))
+            if not retired:
+                wanted = wanted.where(FeedRow.state != FeedState.RETIRED)
             return feed_records(session, session.connection().execute(wanted.with_only_columns(*FEED)).all())
 
     def failing_feeds(self) -> list[Feed]:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,19 @@ from daemon.web import views
 from registry import Registry
 from registry import db as database
 from registry.migrations import MIGRATIONS
-from tests.registry_parts import add_documents, add_feed, begin, define, learn, promote
+from tests.registry_parts import NOW, add_documents, add_feed, begin, define, learn, promote
 
-LARGE = ("definition", "document", "adapter_definition", "event", "probe", "transfer_example", "witness", "check_result", "near_band")
+LARGE = (
+    "definition",
+    "document",
+    "adapter_definition",
+    "event",
+    "probe",
+    "transfer_example",
+    "witness",
+    "check_result",
+    "near_band",
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +58,13 @@ def statements_of(registry: Registry, do: Callable[[], Any]) -> list[tuple[str, 
     return seen
 
 
-def scans_of(registry: Registry, do: Callable[[], Any]) -> list[str]:
+def scans_of(registry: Registry, do: Callable[[], Any], tables: tuple[str, ...] = LARGE) -> list[str]:
     """The large tables that are gone through for it, each with the statement."""
     found = []
     with closing(sqlite3.connect(registry.home / "registry.sqlite3")) as connection:
         for statement, parameters in statements_of(registry, do):
             plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)]
-            found += [f"{step}: {statement}" for step in plan for table in LARGE if step == f"SCAN {table}"]
+            found += [f"{step}: {statement}" for step in plan for table in tables if step == f"SCAN {table}"]
     return found
 
 
@@ -94,6 +105,17 @@ def test_a_line_of_versions_is_walked_in_as_many_statements_whatever_its_length(
     assert int(filled.newest[BUSY].rpartition("@")[2]) > 100
     for ask in (registry.read.forgotten_in, registry.read.carried, registry.read.clean_ancestor):
         assert len(statements_of(registry, lambda ask=ask: ask(filled.newest[BUSY]))) < 8
+
+
+def test_the_last_end_of_a_job_is_found_by_its_key(large: tuple[Registry, Filled]) -> None:
+    registry, _ = large
+    assert scans_of(registry, lambda: registry.read.last_ended("poll:feed-0001"), ("job",)) == []
+    last = registry.read.last_ended("poll:feed-0001")
+    assert (last is not None and last.key, registry.read.last_ended("poll:feed-0001", since=NOW + timedelta(days=4000))) == (
+        "poll:feed-0001",
+        None,
+    )
+    assert registry.read.last_ended("nothing") is None
 
 
 def test_what_is_served_is_read_in_as_many_statements_whatever_there_is(large: tuple[Registry, Filled]) -> None:

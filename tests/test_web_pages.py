@@ -1,5 +1,6 @@
 """The dashboard over real HTTP: what each page says, who may see it, who may act, and what becomes of an action."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from daemon.serving.keys import Holder, digest_of
 from daemon.web.actions import ACTIONS
 from daemon.web.session import FAILURES_PER_MINUTE, LASTS_S, Sessions
 from registry import Definition, Registry
+from tests.registry_parts import NOW, add_feed
 from tests.serving_parts import serving
 from tests.web_parts import ADMIN_KEY, USER_KEY, Visitor, fill, gateway, visitor
 
@@ -332,3 +334,22 @@ def test_where_there_are_no_keys_anybody_on_this_machine_may_look_and_nobody_may
             assert status == 403
             assert "lorefeed keys add NAME --admin" in text
             assert one.client.get("/ui/", headers={"host": "rebound.example"}).status_code == 421
+
+
+def test_feeds_are_shown_a_page_at_a_time_and_a_failing_one_is_found_from_the_overview(tmp_path: Path) -> None:
+    with Registry.open(tmp_path / "home") as registry:
+        for number in range(60):
+            add_feed(registry, f"pier-{number:02}")
+        last = registry.read.feed("pier-58")
+        registry.write.record_poll_failure(last.id, error="it broke", next_check_at=NOW)
+        registry.write.remove_feed("pier-59")
+        with gateway(registry) as url, visitor(url) as one:
+            first = one.get("/ui/feeds").text
+            assert ("pier-49" in first, "pier-50" in first) == (True, False)
+            rest = one.get(f"/ui/feeds?after={re.findall('after=([0-9]+)', first)[0]}").text
+            assert [name for name in (f"pier-{n:02}" for n in range(60)) if name in rest] == [f"pier-{n}" for n in range(50, 59)]
+            link = re.findall(r'href="(/ui/feeds[?]after=[0-9]+)#', one.get("/ui/").text)[0]
+            assert "pier-58" in one.get(link).text
+    with Registry.open(tmp_path / "home") as registry:
+        assert len(registry.read.feeds(removed=False)) == 59
+        assert len(registry.read.feeds()) == 60

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -26,8 +25,7 @@ class DayFeeds:
     def __init__(self, *, feeds: int, items: int, definitions: int, lasts_s: float, seed: int = 11) -> None:
         self.feeds, self._items, self._lasts_s = feeds, items, lasts_s
         self.told = [(entity.name, definition) for entity, definition, _ in world.evaluation(seed, definitions)]
-        self.asked: Counter[str] = Counter()
-        self._began = time.monotonic()
+        self._began: float | None = None
         handler = _handler(self.rss)
         self._servers = [ThreadingHTTPServer(("127.0.0.1", 0), handler)]
         port = self._servers[0].server_address[1]
@@ -40,7 +38,7 @@ class DayFeeds:
     @property
     def gone_by(self) -> float:
         """The share of the day."""
-        return min(1.0, (time.monotonic() - self._began) / self._lasts_s)
+        return 0.0 if self._began is None else min(1.0, (time.monotonic() - self._began) / self._lasts_s)
 
     def location(self, feed: int) -> str:
         return f"http://127.0.0.{feed % HOSTS + 1}:{self._servers[0].server_address[1]}/{feed}.xml"
@@ -49,7 +47,6 @@ class DayFeeds:
         number = path.strip("/").removesuffix(".xml")
         if not number.isdecimal() or int(number) >= self.feeds:
             return None
-        self.asked["polls"] += 1
         published = 1 + int(self.gone_by * (self._items - 1))
         items = "".join(self._item(int(number), n) for n in range(max(0, published - SHOWN), published))
         return f'<?xml version="1.0"?><rss version="2.0"><channel><title>Feed {number}</title>{items}</channel></rss>'

@@ -9,7 +9,7 @@ import typer
 
 from daemon.commands.feed_names import DEFAULT_TOPIC, derived_name, shown_location, watched_as, workable
 from daemon.commands.feeds_opml import discover, export_feeds, import_feeds
-from daemon.commands.place import OPERATOR, Json, Limit, cut, most, place_of, seconds, span_of_time
+from daemon.commands.place import OPERATOR, Json, Limit, cut, most, one_more, place_of, seconds, span_of_time
 from daemon.commands.views import feed_json, silence
 from daemon.output import note, say, short, show_json, show_table
 
@@ -82,9 +82,10 @@ def list_feeds(
     lorefeed feeds list
     lorefeed feeds list --json | jq '.[] | select(.error_count > 0) | .name'
     """
+    shown = most(limit, as_json=as_json)
     with place_of(ctx).registry() as registry:
-        found = [feed for feed in registry.read.feeds() if everything or not _was_removed(feed)]
-    feeds = cut(found, most(limit, as_json=as_json))
+        found = registry.read.feeds(removed=everything, limit=one_more(shown))
+    feeds = cut(found, shown)
     if as_json:
         show_json([feed_json(feed) for feed in feeds])
         return
@@ -180,11 +181,6 @@ def _refuse_twice(feed: Feed | None) -> None:
         raise AlreadyThere(
             f"{shown_location(feed.location)} is watched already, as {feed.name}", hint="Give it another topic, or: lorefeed feeds list"
         )
-
-
-def _was_removed(feed: Feed) -> bool:
-    """An operator removed it; one that its server retired is still shown."""
-    return feed.state == "retired" and feed.name.endswith(f"(removed {feed.id})")
 
 
 def _what(feed: Feed) -> str:

@@ -95,6 +95,8 @@ def _show(plan: Forgetting, *, feed: str | None, dry_run: bool, as_json: bool) -
     for one in plan.witnessed:
         say(f"Definition {one.id} ({one.entity}) stays: {one.witnesses} other documents say the same.")
     carriers = ", ".join(a.name for a in plan.carriers) or "none"
+    older = plan.carried_by - len(plan.carriers)
+    carriers += f" and {older} older ones" if older else ""
     say(f"Versions that had it in training, and can not be served again: {carriers}.")
     for topic in plan.topics:
         say(f"{topic} {'would be' if dry_run else 'is'} learnt again without it.")
@@ -130,6 +132,7 @@ def _plan_json(plan: Forgetting) -> dict[str, Any]:
         "definitions": [definition_json(d) for d in plan.definitions],
         "stay": [definition_json(d) for d in plan.witnessed],
         "adapters": [adapter_row_json(a) for a in plan.carriers],
+        "adapters_total": plan.carried_by,
         "topics": list(plan.topics),
     }
 

@@ -54,7 +54,7 @@ class Dashboard:
             Route("/ui/topics/{topic}", self._reading("topic.html", self._topic)),
             Route("/ui/adapters/{name}", self._reading("adapter.html", self._adapter)),
             Route("/ui/diff", self._reading("diff.html", self._diff)),
-            Route("/ui/feeds", self._reading("feeds.html", lambda _: {"feeds": self._registry.read.feeds(), "now": datetime.now(UTC)})),
+            Route("/ui/feeds", self._reading("feeds.html", self._feeds)),
             Route("/ui/audit", self._reading("audit.html", self._audit)),
             Route("/ui/playground", self.playground, methods=["GET", "POST"]),
             Route("/ui/do", self.do, methods=["POST"]),
@@ -84,6 +84,9 @@ class Dashboard:
             entity=asked.get("entity", ""),
             before=_number(asked.get("before")),
         )
+
+    def _feeds(self, request: Request) -> views.Facts:
+        return views.feeds(self._registry, after=_number(request.query_params.get("after")) or 0)
 
     def _definition(self, request: Request) -> views.Facts:
         return views.definition(self._registry, request.path_params["number"])

@@ -118,6 +118,11 @@ def definitions(registry: Registry, *, topic: str, state: str, entity: str, befo
     }
 
 
+def feeds(registry: Registry, *, after: int) -> Facts:
+    found = registry.read.feeds(retired=False, after=after, limit=PAGE + 1)
+    return {"feeds": found[:PAGE], "after": after, "next": found[PAGE - 1].id if len(found) > PAGE else None}
+
+
 def difference(registry: Registry, left: str, right: str) -> Facts:
     """Two versions side by side: their checks, and what one has learnt that the other has not."""
     pair = [registry.pages.adapter(name) for name in (left, right)]
