@@ -25,6 +25,7 @@ _IN_HEADER = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.IGNOR
 _IN_PROLOG = re.compile(rb"\s*<\?xml[^>]{0,150}?encoding\s*=\s*[\"']([A-Za-z0-9_.:-]{1,40})[\"']")
 #: Channel Definition Format, which feedparser reads without giving it a version.
 _CDF = re.compile(rb"<channel[\s>]", re.IGNORECASE)
+_ENTRY = re.compile(rb"<(/?)(?:\w{1,20}:)?(?:item|entry)[\s>]")
 #: Elements that no plain text speaks of by accident: with one of them, content of an undeclared type is markup.
 _MARKUP = re.compile(
     r"</|<(?:br|hr|p|div|table|ul|ol|li|h[1-6]|blockquote)\b[^<>]*>|<(?:img|a|iframe|video|span|font)\s[^<>]*=", re.IGNORECASE
@@ -44,8 +45,16 @@ def parse_xml_feed(body: bytes, location: str, *, base_url: str, content_type: s
         raise NotAFeed(location, f"the feed is damaged beyond reading ({type(err).__name__})") from err
     if not read.version and not read.entries and (looks_like_html(body) or not _CDF.search(body[:4096])):
         raise _not_a_feed(body, location, base_url)
-    problems = (*_encoding_problems(decoding), *_xml_problems(read))
-    return ParsedFeed(_title(read.feed), read.version or "unknown", tuple(_entry(raw, base_url) for raw in read.entries), problems)
+    problems, entries = (*_encoding_problems(decoding), *_xml_problems(read)), read.entries
+    if read.problem is not None and _is_cut_off(data):  # half of an entry would be taken for all of it; it is read when it comes whole
+        entries, problems = entries[:-1], (*problems, "The feed breaks off within its last entry, which was left out.")
+    return ParsedFeed(_title(read.feed), read.version or "unknown", tuple(_entry(raw, base_url) for raw in entries), problems)
+
+
+def _is_cut_off(data: bytes) -> bool:
+    """Whether the last entry that is begun is not ended."""
+    tags = [found.group(1) for found in _ENTRY.finditer(data)]
+    return bool(tags) and not tags[-1]
 
 
 def prepared(body: bytes, content_type: str, decoding: dict[str, Any]) -> tuple[bytes, dict[str, str]]:

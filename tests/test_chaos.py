@@ -88,7 +88,7 @@ def test_whatever_goes_wrong_nothing_is_lost_or_answered_wrongly(tmp_path: Path,
             f" {len(seen.broken)} broken off; alias moved {len(seen.moves)} times, not {dict(seen.moves_refused)};"
             f" {len(world.news.items)} documents, {len(adapters)} versions, {world.news.spoiled_answers} garbage answers"
         )
-        assert seen.total > 10 * ROUNDS
+        assert seen.total > ROUNDS
         assert len(seen.moves) > ROUNDS
         assert world.news.spoiled_answers
         assert (wrong, seen.mixed, seen.odd) == ({}, [], [])

@@ -183,6 +183,17 @@ def test_malformed_xml_gives_what_can_be_read_and_a_problem(site: Site) -> None:
     assert "not well-formed" in got.problems[0]
 
 
+def test_an_entry_that_breaks_off_is_read_when_it_is_whole(site: Site) -> None:
+    for cut in ("</item>", "lake.</description>", "<description>", "<title>Tarn"):
+        url = site.serve("/feed.xml", RSS[: RSS.rindex(cut)])
+        got = open_source(url, settings=LOCAL).poll({})
+        assert [one.external_id for one in got.documents] == ["varn-2"]
+        assert "breaks off" in got.problems[-1]
+        site.serve("/feed.xml", RSS)
+        [late] = open_source(url, settings=LOCAL).poll(got.cursor).documents
+        assert (late.external_id, late.text) == ("varn-1", "A tarn is a small lake.")
+
+
 def test_hostile_markup_and_links_do_not_come_through(site: Site) -> None:
     html = "&lt;script&gt;alert(1)&lt;/script&gt;&lt;p onclick='x()'&gt;A tarn is a lake.&lt;/p&gt;&lt;iframe src='http://x'&gt;&lt;/iframe&gt;"
     (document,) = poll(site, rss(f"<item><guid>1</guid><link>javascript:alert(1)</link><description>{html}</description></item>")).documents
