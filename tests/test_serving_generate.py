@@ -174,6 +174,17 @@ def test_giving_up_ends_an_answer_early(generator: Generator) -> None:
     assert answer.completion_tokens < 1500
 
 
+def test_a_client_that_hangs_up_takes_no_other_answer_of_the_batch_with_it(generator: Generator) -> None:
+    """asyncio cancels the future of whoever waited."""
+    expected = generator.generate("abc", sampling=GREEDY).text
+    generator.submit("busy", sampling=Sampling(max_tokens=200, ignore_eos=True))
+    tickets = [generator.submit("abc", sampling=GREEDY) for _ in range(4)]  # they wait together, so they become one batch
+    for gone in tickets[:-1]:
+        gone.result.cancel()
+        gone.cancel()
+    assert tickets[-1].result.result(timeout=30).text == expected
+
+
 def test_a_name_stands_for_one_adapter(generator: Generator, adapters: dict[str, Path]) -> None:
     generator.load_adapter("news@1", adapters["news@1"])
     with pytest.raises(AdapterAlreadyLoaded, match="news@1"):

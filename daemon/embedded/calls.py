@@ -99,6 +99,11 @@ class Ticket:
     result: Future[Answer] = field(default_factory=Future)
     given_up: bool = False
 
+    def __post_init__(self) -> None:
+        # A future that is not running can be cancelled by whoever waits for it, as asyncio does when a client hangs up; it then takes no result,
+        # and the whole batch, with the answers of others in it, failed on that.
+        self.result.set_running_or_notify_cancel()
+
     def cancel(self) -> None:
         """Ask the engine to stop at the next token; the result then has the finish reason `abort`."""
         self.given_up = True
