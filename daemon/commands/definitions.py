@@ -29,7 +29,7 @@ def list_definitions(
 
     \b
     lorefeed definitions list --state review
-    lorefeed definitions list --topic news --limit 0 --json | jq '.[].entity'
+    lorefeed definitions list --topic news --json | jq '.[].entity'
     """
     from registry import DefinitionState
 

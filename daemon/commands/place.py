@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document to standard output, for scripts.")]
 AdapterName = Annotated[str, typer.Argument(metavar="A", help="An adapter, written topic@version: news@7")]
 OPERATOR = "operator"
-SHOWN, SHOWN_TO_SCRIPTS = 50, 500  # rows of a listing that is not asked for more: a million take a minute
+SHOWN = 50  # rows of a listing for people that is not asked for more; scripts get all that there are
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", "-n", min=0, help=f"At most so many, 0: all; {SHOWN} unless said, {SHOWN_TO_SCRIPTS} with --json."),
+    typer.Option("--limit", "-n", min=0, help=f"At most so many, 0: all; {SHOWN} unless said, all with --json."),
 ]
 
 Row = TypeVar("Row")
@@ -71,7 +71,7 @@ def place_of(context: typer.Context) -> Place:
 
 def most(limit: int | None, *, as_json: bool) -> int | None:
     """How many rows are shown; None: all."""
-    return (SHOWN_TO_SCRIPTS if as_json else SHOWN) if limit is None else limit or None
+    return (None if as_json else SHOWN) if limit is None else limit or None
 
 
 def one_more(most: int | None) -> int | None:
