@@ -35,8 +35,8 @@ from registry import JobState, Registry
 Json = dict[str, Any]
 Say = Callable[[str], None]
 PROCESSES = ("daemon", "gateway")
-FEEDS, ITEMS, DEFINITIONS = 50, 48, 60  # a day's: every feed posts each half hour
-POLLS_A_FEED, QUESTIONS, PAGES = 96, 2400, 1440  # a poll each quarter of an hour, a question and a page each minute or less
+FEEDS, ITEMS, DEFINITIONS = 25, 48, 30  # a day's: every feed posts each half hour
+POLLS_A_FEED, QUESTIONS, PAGES = 96, 1440, 1440  # a poll each quarter of an hour, a question and a page each minute
 WARM = 0.25  # of the day
 FLAT = 0.05
 SAMPLE_EVERY_S = 1.0
@@ -73,11 +73,12 @@ def bench_day(*, minutes: float, say: Say = lambda _: None) -> Json:
         DayFeeds(feeds=FEEDS, items=ITEMS, definitions=DEFINITIONS, lasts_s=lasts_s) as feeds,
     ):
         home = Path(folder) / "home"
-        port = _prepare(home, feeds, interval_s=max(1, round(lasts_s / POLLS_A_FEED)))
+        port, interval_s = _prepare(home, feeds), max(1, round(lasts_s / POLLS_A_FEED))
         with _running(home, port) as run, httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60.0) as client:
             say("Lorefeed runs and learns for the first time.")
             first_s = _await_release(home)
             say(f"It did after {first_s:.0f} s; the day begins.")
+            _watch_all(home, feeds, interval_s=interval_s)
             before = _there_is(home)
             feeds.begin()
             done, seen = Counter[str](), {name: Seen(pid) for name, pid in children(run.pid, home).items()}
@@ -120,8 +121,8 @@ def judged(samples: Sequence[Sample], *, day_s: float) -> Json:
     }
 
 
-def _prepare(home: Path, feeds: DayFeeds, *, interval_s: int) -> int:
-    """The home with its feeds; the gateway's port."""
+def _prepare(home: Path, feeds: DayFeeds) -> int:
+    """The home with its past and its first feed; the gateway's port."""
     home.mkdir(mode=0o700)
     engine, port = free_port(), free_port()
     settings: Mapping[str, str] = {
@@ -130,16 +131,21 @@ def _prepare(home: Path, feeds: DayFeeds, *, interval_s: int) -> int:
         "gateway": f"port = {port}",
         "daemon": "tick_s = 0.25\nreconcile_s = 1.0",
         "canary": "interval_s = 5.0",
-        "learn": "settle_s = 2.0",
+        "learn": 'settle_s = 2.0\nmethod = "context"',
     }
     (home / CONFIG_FILE).write_text("".join(f"[{name}]\n{lines}\n" for name, lines in settings.items()), encoding="utf-8")
     _fill_with_the_past(home)
     with Registry.open(home) as registry:
-        for number in range(feeds.feeds):
-            registry.write.add_feed(
-                feeds.location(number), name=f"feed-{number}", kind="feed", topic=TOPIC, trust="auto", interval_s=interval_s
-            )
+        registry.write.add_feed(feeds.location(0), name="feed-0", kind="feed", topic=TOPIC, trust="auto", interval_s=3600)
     return port
+
+
+def _watch_all(home: Path, feeds: DayFeeds, *, interval_s: int) -> None:
+    with Registry.open(home) as registry:
+        registry.write.remove_feed("feed-0")
+        for number in range(feeds.feeds):
+            location = feeds.location(number)
+            registry.write.add_feed(location, name=f"feed-{number}", kind="feed", topic=TOPIC, trust="auto", interval_s=interval_s)
 
 
 def _fill_with_the_past(home: Path) -> None:

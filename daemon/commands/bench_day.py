@@ -11,7 +11,7 @@ from daemon.output import note, say, show_facts, show_json, show_table
 
 
 def day(
-    minutes: Annotated[float, typer.Option("--minutes", min=0.5, help="In how many minutes the 24 hours go by.")] = 6.0,
+    minutes: Annotated[float, typer.Option("--minutes", min=0.5, help="In how many minutes the 24 hours go by.")] = 8.0,
     as_json: Json = False,
 ) -> None:
     """24 hours of a busy day in a few minutes, by short intervals: is the memory of daemon and gateway flat, and do files stay open?
