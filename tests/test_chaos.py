@@ -58,7 +58,7 @@ def command_line(world: World, *arguments: str) -> dict[str, object]:
 
 
 @pytest.mark.timeout(1200 + 20 * ROUNDS)
-@(pytest.mark.slow if LONG else lambda test: test)
+@pytest.mark.slow
 def test_whatever_goes_wrong_nothing_is_lost_or_answered_wrongly(tmp_path: Path, figures: list[str]) -> None:
     chance, new, seen = random.Random(SEED), items(random.Random(SEED), defining=LONG), Seen()
     began = time.monotonic()
