@@ -68,6 +68,22 @@ def test_what_is_promoted_is_in_the_engine_and_answers_until_it_is_rolled_back(c
     assert QUESTION in cli("ask", QUESTION, "--compare", "--max-tokens", 3).out
 
 
+def test_base_topic_and_merged_version_are_shown_beside_each_other(cli: Cli, tmp_path: Path) -> None:
+    with cli.registry() as registry:
+        registry.write.promote("news", "news@2", actor="test", reason=None)
+        for n, (topic, entity) in enumerate({"law": "Quorl Act", "all": "Varn Oslith"}.items(), start=3):
+            learnt = learn(registry, topic=topic, entities=[entity], folder=make_adapter(tmp_path / "model", tmp_path / str(n), seed=n))
+            registry.write.promote(topic, learnt.name, actor="test", reason=None)
+        registry.write.set_alias("all", topics=["news", "law"], scope="mention")
+
+    found = answers(cli, "--compare")
+
+    by = {model: adapter for model, (adapter, _) in found.items()}
+    assert by == {"base": "base", "all": "news@2", "law": "base", "news": "news@2", "all@1": "all@1"}
+    assert len({found[model][1] for model in ("base", "news", "all@1")}) == 3
+    assert found["all"] == found["news"], "the question names only one topic's things"
+
+
 def test_asking_for_what_is_not_served_names_what_is(cli: Cli) -> None:
     said = cli("ask", QUESTION, "--model", "nothing")
 

@@ -78,10 +78,22 @@ def test_an_alias_is_answered_by_its_version_and_says_so(world: World) -> None:
     assert world.complete("law").headers["x-lorefeed-adapter"] == "law@2"
 
 
+def test_a_rollback_is_answered_without_a_load_where_only_the_gateway_is_left(world: World) -> None:
+    """Nobody but the gateway could have loaded anything: the version that is gone back to was there."""
+    world.wait(lambda: {NEWEST, BEFORE} <= set(world.held()), timeout_s=120)
+    expected = world.text(BEFORE, direct=True)
+    with stopped(world, "daemon"):
+        calls = load_calls(world)
+        world.registry.write.rollback("news", to=None, actor="test", reason="wrong")
+        answer = world.complete("news")
+        assert (answer.headers["x-lorefeed-adapter"], answer.json()["choices"][0]["text"]) == (BEFORE, expected)
+        assert load_calls(world) == calls
+
+
 def test_a_rollback_counts_from_the_next_request_and_loads_nothing(world: World, figures: list[str]) -> None:
     world.wait(lambda: {NEWEST, BEFORE} <= set(world.held()), timeout_s=120)
     expected = {name: world.text(name, direct=True) for name in (NEWEST, BEFORE)}
-    # where the next rollback would go is loaded by reconciliation, once, while an alias is rolled back; that is none of the rollback's calls
+    # Where the next rollback would go is loaded by the daemon as soon as it sees an alias gone back, once: it is no part of the hundred.
     world.registry.write.rollback("news", to=None, actor="test", reason="wrong")
     world.wait(lambda: BEFORE_THAT in world.held(), timeout_s=120)
     world.serve("news", NEWEST)

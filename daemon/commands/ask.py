@@ -29,7 +29,9 @@ def ask(
     model: Annotated[
         list[str] | None, typer.Option("--model", metavar="M", help="base, an alias or an adapter (news@7). May be given more than once.")
     ] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Ask the base model and every alias.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Ask the base model, every alias, and what was merged of several topics.")
+    ] = False,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="The longest answer, in tokens.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -44,9 +46,11 @@ def ask(
     place = place_of(ctx)
     settings = place.settings()
     key = settings.gateway.api_key.get_secret_value() if settings.gateway.api_key else None
-    models = _models(place, model or [], compare=compare)
+    models, merged = _models(place, model or [], compare=compare)
     with EngineClient(gateway_url(settings), timeout_s=settings.gateway.upstream_timeout_s, api_key=key) as client:
         answers = [(name, _ask(client, question, name, max_tokens=max_tokens)) for name in models]
+        heard = {reply.adapter for _, reply in answers}
+        answers += [(name, _ask(client, question, name, max_tokens=max_tokens)) for name in merged if name not in heard]
     if as_json:
         listed = [{"model": name, "adapter": reply.adapter, "text": reply.text} for name, reply in answers]
         show_json({"question": question, "answers": listed})
@@ -56,14 +60,21 @@ def ask(
         show_table(("model", "answered by", "answer"), [(name, reply.adapter, reply.text) for name, reply in answers], title=question)
 
 
-def _models(place: Place, named: list[str], *, compare: bool) -> list[str]:
+def _models(place: Place, named: list[str], *, compare: bool) -> tuple[list[str], list[str]]:
+    """Whom to ask; and the merged versions behind them, which answer for their aliases only when things of several topics are named."""
+    from registry import split_adapter_name
+
     if named and not compare:
-        return list(dict.fromkeys(named))
+        return list(dict.fromkeys(named)), []
     with place.registry() as registry:
-        aliases = [alias.name for alias in registry.read.aliases()]
-    if compare:
-        return list(dict.fromkeys([BASE, *(named or aliases)]))
-    return aliases if len(aliases) == 1 else [BASE]
+        aliases = registry.read.aliases()
+    names = [alias.name for alias in aliases]
+    if not compare:
+        return (names if len(names) == 1 else [BASE]), []
+    chosen = list(dict.fromkeys([BASE, *(named or names)]))
+    served = [(alias.adapter, alias.topics) for alias in aliases if alias.name in chosen and alias.adapter is not None]
+    merged = [adapter for adapter, topics in served if len(topics) > 1 and split_adapter_name(adapter)[0] not in topics]
+    return chosen, merged
 
 
 def _ask(client: EngineClient, question: str, model: str, *, max_tokens: int | None) -> Reply:
