@@ -23,8 +23,10 @@ run: setup
 test: setup
 	$(BIN)/pytest -q
 
-# The long proofs: a hundred kills of the daemon, fifty of the whole pipeline, two hundred rounds of everything that can go wrong, the real streams.
+# The long proofs: a hundred kills of the daemon, fifty of the whole pipeline, two hundred rounds of everything that can go wrong, the real streams,
+# ten thousand abusive requests.
 test-slow: setup
+	LOREFEED_ABUSE=10000 $(BIN)/pytest -q tests/test_serving_abuse.py
 	LOREFEED_KILLS=100 $(BIN)/pytest -q --timeout 3600 tests/test_service_kill.py
 	LOREFEED_KILLS=50 LOREFEED_CHAOS=200 $(BIN)/pytest -q -m slow --timeout 3600
 

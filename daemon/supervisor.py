@@ -18,6 +18,7 @@ import httpx2
 
 from daemon.config import CONFIG_FILE, Settings
 from daemon.errors import DaemonError
+from daemon.serving.settings import ANSWERS_MAY_END_S
 from daemon.signals import end_signals, end_with_parent
 from registry import Registry
 
@@ -28,7 +29,7 @@ QUICK_S = 10.0  # a life shorter than this was no life
 FIRST_PAUSE_S = 0.5  # doubled at every quick death
 PAUSE_MAX_S = 30.0
 HEALTHY_WITHIN_S = 900.0  # a large model is read from disk in this time
-STOP_WITHIN_S = 15.0
+STOP_WITHIN_S = ANSWERS_MAY_END_S + 5.0
 LOOK_EVERY_S = 0.1
 ASK_EVERY_S = 0.5  # asking costs more than looking, and takes its time from the one that starts
 HUNG_AFTER_S = 60.0  # without an answer of a part that has answered before

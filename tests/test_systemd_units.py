@@ -101,7 +101,7 @@ def test_sockets_hold_the_ports_of_the_settings_and_are_there_before_their_servi
 
 @pytest.mark.parametrize("unit", ["lorefeed-gateway.service", "lorefeed-engine.service"])
 def test_answers_under_way_may_end(unit):
-    from daemon.serving.listen import ANSWERS_MAY_END_S
+    from daemon.serving.settings import ANSWERS_MAY_END_S
 
     assert int(value(unit, "TimeoutStopSec")) > ANSWERS_MAY_END_S
 

@@ -35,6 +35,9 @@ def gateway(
     if as_json:
         show_json(found)
         return
+    search = found["search"]
+    names = f"{search['names']:,} names looked for in {search['characters']} characters"
+    show_facts({names: f"{search['us']:g} µs", "to make ready for that": f"{search['made_s']:g} s"})
     _show("an engine that computes nothing", found["ceiling"])
     for part, title in (("paced", "an engine that answers after 100 ms"), ("engine", "the embedded engine")):
         if part in found:

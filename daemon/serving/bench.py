@@ -22,12 +22,14 @@ from typing import Any
 
 import httpx2
 
+from daemon.mentions import NameFinder
 from daemon.serving.errors import ServingError
 from registry import NewCheckRun, NewDefinition, NewDocument, Registry
 
 ALIAS = "bench"
 BASE = "lorefeed-embedded"
 NAMES = 1000  # learnt by the alias's adapter, so that each request is searched for them
+MANY_NAMES = 100_000  # of a large topic; more names than that take longer to make a finder of, not to look for
 PROMPT = "Please tell me what you had for breakfast today, and whom you met on your way to the harbour. " * 4
 PAUSE_MS = 100.0  # about what a short answer takes a model of some billion parameters on a GPU
 START_WITHIN_S = 600.0  # a peer imports for minutes on a busy machine
@@ -48,6 +50,8 @@ def bench_gateway(
     """`rounds` turns of `seconds` each. `engine`: also before the embedded engine. `litellm`: the peer's executable, measured in the same turns."""
     body = {"model": ALIAS, "prompt": PROMPT, "max_tokens": max_tokens, "temperature": 0}
     answer: dict[str, Any] = {"clients": clients, "seconds": seconds, "rounds": rounds, "cpus": os.cpu_count(), "names": NAMES}
+    say(f"Looking for {MANY_NAMES:,} names in a conversation")
+    answer["search"] = search(MANY_NAMES, PROMPT)
     with tempfile.TemporaryDirectory(prefix="lorefeed-bench-") as folder, contextlib.ExitStack() as stack:
         home = Path(folder)
         _prepare(home)
@@ -70,6 +74,20 @@ def bench_gateway(
             found = _turns(where, body | {"ignore_eos": True}, clients=clients, seconds=seconds, rounds=rounds)
             answer["engine"] = found | _against(found["direct"], found["gateway"])
     return answer
+
+
+def search(count: int, conversation: str) -> dict[str, Any]:
+    """What it takes to make a finder of so many names of two words each, in seconds, and to look for all of them, in microseconds."""
+    names = [f"Quorl{n % 317} Vash{n}" for n in range(count)]
+    began = time.perf_counter()
+    finder = NameFinder(names)
+    made, looks = time.perf_counter() - began, []
+    for text in (conversation, f"{conversation} {names[count // 2]}") * 50:
+        began = time.perf_counter()
+        found = finder.find(text)
+        looks.append((time.perf_counter() - began) * 1e6)
+        assert (found is not None) == (text != conversation), "one of the two names something"
+    return {"names": count, "characters": len(conversation), "made_s": round(made, 2), "us": round(statistics.median(looks), 1)}
 
 
 def _with_gateway(start: Start, name: str, command: list[str], port: int) -> dict[str, tuple[str, str]]:

@@ -18,13 +18,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from daemon.sdnotify import Notifier
-from daemon.serving.settings import is_loopback
+from daemon.serving.settings import ANSWERS_MAY_END_S, is_loopback
 from daemon.signals import end_signals
 
 log = logging.getLogger(__name__)
 
 FIRST_INHERITED = 3  # sd_listen_fds(3): descriptors are handed over from this number on
-ANSWERS_MAY_END_S = 30
 BEAT_S = 5.0
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 

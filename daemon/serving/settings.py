@@ -6,6 +6,8 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+ANSWERS_MAY_END_S = 30  # of whoever is asked to end: gateway, embedded engine and vLLM alike
+
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:

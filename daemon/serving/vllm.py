@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.serving.errors import ServingError
+from daemon.serving.settings import ANSWERS_MAY_END_S
 from registry import Registry
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what --max-lora-rank may be
-ANSWERS_MAY_END_S = 10  # below what `lorefeed run` and systemd wait for the whole
 # Of our own environment: what would lead vLLM's Python into our packages, what is meant for us alone, and vLLM's own ways to adapters, which
 # join a stranger's model name to a folder without looking where that leads.
 _KEPT_BACK = (

@@ -17,7 +17,7 @@ from typing import IO
 
 from daemon.sdnotify import Notifier
 from daemon.serving.client import EngineClient
-from daemon.serving.settings import is_loopback
+from daemon.serving.settings import ANSWERS_MAY_END_S, is_loopback
 from daemon.serving.vllm import VllmFailed, VllmSettings, vllm_command, vllm_environment
 from daemon.signals import end_signals, end_with_parent
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.5
 BEAT_S = 5.0
 LOOK_TIMEOUT_S = 60.0
-STOP_WITHIN_S = 13.0  # a little more than vLLM gives the answers under way, and less than `lorefeed run` gives us
+STOP_WITHIN_S = ANSWERS_MAY_END_S + 3.0  # less than `lorefeed run` and systemd give us
 LAST_LINES = 200
 _PROJECT = Path(__file__).parents[2]
 _INSTALL = "python3 -m venv DIR && DIR/bin/pip install 'vllm>=0.32,<0.34', and set engine.vllm_python = \"DIR/bin/python\""
