@@ -41,9 +41,9 @@ vllm: .venv-vllm/.done
 	.venv-vllm/bin/pip install --quiet --disable-pip-version-check --no-deps -e .
 	@touch $@
 
-# Serving, proven on a real vLLM: aliases, rollbacks, damage, kills, load.
+# Serving, proven on a real vLLM: aliases, rollbacks, damage, kills, load. VLLM_TESTS: only some of its files.
 test-vllm: setup vllm
-	$(BIN)/pytest -q -m vllm --timeout 3600
+	$(BIN)/pytest -q -m vllm --timeout 3600 $(VLLM_TESTS)
 
 # A Debian of its own (debootstrap, systemd-nspawn; needs root and about 5 GB) is booted, and everything an administrator does is done to it.
 test-systemd: setup wheels
