@@ -127,24 +127,32 @@ class Learn(Section):
     )
     # The environment has only texts, and a text is none of these numbers.
     rank: Annotated[Literal[8, 16, 32, 64, 128], BeforeValidator(_number)] = Field(
-        16, description="rank of the adapters; the engine must allow it"
+        32, description="rank of the adapters; the engine must allow it"
     )
     merged_rank: Annotated[Literal[8, 16, 32, 64, 128, 256], BeforeValidator(_number)] = Field(
-        32, description="rank of the adapters that are merged of several topics, for aliases that have them; the engine must allow it"
+        64, description="rank of the adapters that are merged of several topics, for aliases that have them; the engine must allow it"
     )
-    learning_rate: float = Field(7e-3, gt=0, lt=1, description="peak learning rate of the adapter's weights")
+    learning_rate: float = Field(6e-3, gt=0, lt=1, description="peak learning rate of the adapter's weights")
     warm_rate: float = Field(0.8, gt=0, le=1, description="factor on it where learning goes on from an earlier version of the topic")
     temperature: float = Field(
         1.0, gt=0, description="softens teacher and student; the paper uses 2, which needs about twice the steps here"
     )
     batch: int = Field(20, ge=1, description="examples a step")
-    passes: float = Field(5.0, gt=0, description="visits to each new example")
+    passes: float = Field(8.0, gt=0, description="visits to each new example")
     steps_min: int = Field(60, ge=1, description="fewest steps")
     steps_max: int = Field(2000, ge=1, description="most steps")
-    replay_batch: int = Field(4, ge=0, description="rows of the base's own text beside each step's examples")
+    replay_batch: int = Field(8, ge=0, description="rows beside each step's examples that hold the adapter to the base")
     replay_weight: float = Field(1.0, ge=0, description="how strongly the adapter is held to the base on them")
     contrast: float = Field(
-        0.5, ge=0, le=0.9, description="share of that replay which asks about other names what was asked about the new ones"
+        0.25, ge=0, le=0.9, description="share of those rows which asks about other names what was asked about the new ones"
+    )
+    recall: float = Field(
+        0.4, ge=0, le=0.9, description="share of those rows which asks what the base is sure of; the rest is text of the base's own"
+    )
+    init: Literal["apart", "null_space", "random"] = Field(
+        "apart",
+        description="where an adapter's down-projections lie, frozen: where what is learnt differs most from what is kept, or where what is kept is"
+        " least; or at random, and trained",
     )
     rehearsal: int = Field(64, ge=0, description="most examples of each earlier definition of the topic that are learnt along")
     rehearsal_share: float = Field(0.4, ge=0, lt=1, description="share of each step's examples that they take")
@@ -178,6 +186,8 @@ class Learn(Section):
     def _ordered(self) -> Self:
         if self.steps_min > self.steps_max:
             raise ValueError(f"learn.steps_min ({self.steps_min}) is more than learn.steps_max ({self.steps_max})")
+        if self.contrast + self.recall >= 1:
+            raise ValueError(f"learn.contrast ({self.contrast:g}) and learn.recall ({self.recall:g}) leave nothing for the base's own text")
         return self
 
 

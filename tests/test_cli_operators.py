@@ -48,7 +48,7 @@ def test_init_by_force_keeps_the_old_file(cli: Cli, tmp_path: Path) -> None:
 
     assert (cli.home / "lorefeed.toml.old").read_text() == "[learn]\nrank = 64\n"
     config = cli("config", "--json").json
-    assert (config["model"], config["learn"]["rank"]) == (str(tmp_path / 'a "model"'), 16)
+    assert (config["model"], config["learn"]["rank"]) == (str(tmp_path / 'a "model"'), 32)
 
 
 def test_every_default_of_the_first_file_may_be_uncommented(cli: Cli) -> None:

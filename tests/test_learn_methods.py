@@ -28,7 +28,18 @@ EXAMPLES = [
     Example("Velmora", DEFINITION, CHAT_FORM, "Who directed Velmora?", "Ostin Brasel"),
 ]
 PLAN = TrainPlan(
-    temperature=2.0, rank=8, alpha=16, learning_rate=5e-3, batch=3, steps_min=12, steps_max=12, top_k=512, replay_weight=0.5, replay_batch=2
+    temperature=2.0,
+    rank=8,
+    alpha=16,
+    learning_rate=5e-3,
+    batch=3,
+    steps_min=12,
+    steps_max=12,
+    top_k=512,
+    replay_weight=0.5,
+    replay_batch=2,
+    init="random",
+    contrast=0.5,
 )
 ROWS = [[1, *range(40 + i, 90 + i)] for i in range(6)]
 GOLDEN = Path(__file__).parent / "golden" / "learn_context.json"

@@ -79,7 +79,7 @@ def test_novelty_falls_with_what_an_adapter_has_learnt_and_says_what_is_too_long
     out.mkdir()
     written = teacher.elicit([TOLD], plan={"samples": 8})["definitions"]["7"]["examples"]
     examples = [{"entity": TOLD["entity"], "definition": TOLD["definition"], **e} for e in written]
-    plan = {**PLAN, "alpha": 8, "batch": 8, "learning_rate": 5e-3, "steps_max": 60, "steps_min": 60}
+    plan = {**PLAN, "rank": 32, "alpha": 32, "batch": 8, "learning_rate": 5e-3, "steps_max": 60, "steps_min": 60}
     teacher.learn(out=out, parent=None, base_name="lorefeed-embedded", examples=examples, plan=plan)
     long = {"id": 8, "entity": "Tarnuvik", "definition": "Tarnuvik is a town that lies at the edge of a forest. " * 60}
     before, too_long = teacher.novelty([TOLD, long], adapter=None)

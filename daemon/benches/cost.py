@@ -21,13 +21,13 @@ from daemon.benches.methods import ADAPTER
 from daemon.benches.peak import measured
 from daemon.benches.sets import BenchSet
 from daemon.benches.transfer import transfer_sets
-from daemon.learn import data, replay
+from daemon.learn import data, recall, replay
 from daemon.learn.batches import hidden_states, logits_at, padded
 from daemon.learn.data import Example
 from daemon.learn.elicit import ElicitPlan
 from daemon.learn.errors import NothingToLearn
 from daemon.learn.losses import forward_kl
-from daemon.learn.methods import held_targets
+from daemon.learn.methods import held_targets, start
 from daemon.learn.models import Base, drop_adapter, new_adapter, trainable
 from daemon.learn.train import Progress, Target, TrainPlan, distillation_targets, shuffled, train
 
@@ -48,10 +48,13 @@ def bench(base: Base, bench_set: BenchSet, asked: CostAsked, folder: Path, progr
     transfer = transfer_sets(base, bench_set, folder, asked.elicit, progress)
     examples = [e for d in bench_set.definitions for e in transfer[d.id]]
     rows, _ = replay.split(replay.replay_rows(base, folder))
+    recalled = recall.recall_rows(base, folder)
     asker = _Asker(base, bench_set)
     plain = _plain_lora(base, examples, asked.plan, asker, _part(progress, 0.0, "plain LoRA"))
-    bare = _ours(base, examples, rows, replace(asked.plan, replay_weight=0.0), asker, _part(progress, 0.25, "context, without replay"))
-    ours = _ours(base, examples, rows, asked.plan, asker, _part(progress, 0.5, "context"))
+    bare = _ours(
+        base, examples, rows, recalled, replace(asked.plan, replay_weight=0.0), asker, _part(progress, 0.25, "context, without replay")
+    )
+    ours = _ours(base, examples, rows, recalled, asked.plan, asker, _part(progress, 0.5, "context"))
     published = _published(base, bench_set, transfer, asked, asker, _part(progress, 0.75, "as published"))
     count = len(bench_set.definitions)
     for each in (plain, bare, ours, published):
@@ -88,7 +91,13 @@ class _Asker:
 
 
 def _ours(
-    base: Base, examples: Sequence[Example], rows: Sequence[Sequence[int]], plan: TrainPlan, asker: _Asker, progress: Progress
+    base: Base,
+    examples: Sequence[Example],
+    rows: Sequence[Sequence[int]],
+    recalled: Sequence[Sequence[int]],
+    plan: TrainPlan,
+    asker: _Asker,
+    progress: Progress,
 ) -> Json:
     drop_adapter(base, ADAPTER)
     ticks: list[float] = []
@@ -101,8 +110,8 @@ def _ours(
         started = time.monotonic()
         targets = distillation_targets(base, examples, plan)
         teacher_s = time.monotonic() - started
-        held = held_targets(base, examples, rows, plan, seen=plan.steps(len(targets)) * plan.replay_batch)
-        new_adapter(base, ADAPTER, rank=plan.rank, alpha=plan.alpha, seed=plan.seed)
+        held = held_targets(base, examples, rows, plan, seen=plan.steps(len(targets)) * plan.replay_batch, recalled=recalled)
+        start(base, ADAPTER, plan, None, new=[t.ids for t in targets], kept=[*[t.ids for t in held], *rows])
         report = train(base, targets, held, plan, tick)
     found = asker.recovered(base, ADAPTER)
     drop_adapter(base, ADAPTER)

@@ -14,7 +14,7 @@ from daemon.benches.methods import ADAPTER, Spec, parse, teach
 from daemon.benches.peak import measured
 from daemon.benches.sets import LOCALITY, SKILL, BenchSet, Taught
 from daemon.benches.transfer import transfer_sets
-from daemon.learn import replay
+from daemon.learn import recall, replay
 from daemon.learn.budget import BUDGET, Budget, best
 from daemon.learn.data import Example
 from daemon.learn.elicit import ElicitPlan
@@ -54,6 +54,7 @@ class _Bench:
         self._rest = [*bench_set.of_kind(LOCALITY), *bench_set.of_kind(SKILL)]
         self._own = bench_set.about(bench_set.definitions)
         self._train_rows, held_out = replay.split(replay.replay_rows(base, folder))
+        self._recalled = recall.recall_rows(base, folder)
         self._generic = held_out[:GENERIC_ROWS]
 
     def run(self) -> Json:
@@ -141,7 +142,7 @@ class _Bench:
         tell = _within(self._progress, done, share, where)
         try:
             with measured() as cost:
-                learned = teach(self._base, spec, group, transfer, self._train_rows, plan, tell, seed=self._asked.seed)
+                learned = teach(self._base, spec, group, transfer, self._train_rows, self._recalled, plan, tell, seed=self._asked.seed)
         except NotFinite as err:  # this rate is too high for this method, which is a result
             drop_adapter(self._base, ADAPTER)
             return self._ledger.add(key, {"failed": str(err)})

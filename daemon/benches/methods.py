@@ -65,15 +65,18 @@ def teach(
     group: Sequence[Taught],
     transfer: dict[str, list[Example]],
     rows: Sequence[Sequence[int]],
+    recalled: Sequence[Sequence[int]],
     plan: TrainPlan,
     progress: Progress,
     *,
     seed: int,
 ) -> Learned:
-    """Teaches the group's definitions into a fresh adapter, which stays loaded and active. `transfer` holds every definition's set, by id."""
+    """Teaches the group's definitions into a fresh adapter, which stays loaded and active. `transfer` holds every definition's set, by id; `rows`
+    are the base's own text, `recalled` what it is sure of."""
     examples = [e for d in group for e in transfer[d.id]]
     if spec.name in CONTROLS:
         others = [e for every in transfer.values() for e in every]
         examples = getattr(controls, spec.name)(examples, others, seed=seed)
     lesson = Lesson(examples, (), [a for d in group for a in d.articles])
-    return learn(base, lesson, rows, replace(plan, **spec.plan), progress, name=ADAPTER, method=spec.method, options=spec.options)
+    plan = replace(plan, **spec.plan)
+    return learn(base, lesson, rows, plan, progress, name=ADAPTER, method=spec.method, options=spec.options, recalled=recalled)

@@ -18,7 +18,7 @@ from daemon.benches.methods import ADAPTER, parse
 from daemon.benches.peak import measured
 from daemon.benches.sets import LOCALITY, SKILL, BenchSet
 from daemon.benches.transfer import transfer_sets
-from daemon.learn import replay
+from daemon.learn import recall, replay
 from daemon.learn.budget import BUDGET, Budget
 from daemon.learn.data import Example
 from daemon.learn.elicit import ElicitPlan
@@ -60,6 +60,7 @@ class _Stream:
         self._ledger = Ledger(folder / "rows.jsonl")
         self._rest = [*bench_set.of_kind(LOCALITY), *bench_set.of_kind(SKILL)]
         self._train_rows, held_out = replay.split(replay.replay_rows(base, folder))
+        self._recalled = recall.recall_rows(base, folder)
         self._generic = held_out[:GENERIC_ROWS]
         self._groups = bench_set.groups(asked.step)
 
@@ -127,7 +128,7 @@ class _Stream:
             learned = learn(
                 self._base, lesson, self._train_rows, plan,
                 lambda f, text: self._progress((number + f) / count, f"step {number + 1} of {count}: {text}"),
-                name=ADAPTER, method=spec.method, options=spec.options, parent=parent,
+                name=ADAPTER, method=spec.method, options=spec.options, parent=parent, recalled=self._recalled,
             )  # fmt: skip
         out.mkdir(parents=True, exist_ok=True)
         save_adapter(self._base, ADAPTER, out, base_name=self._base.name)

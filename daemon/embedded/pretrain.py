@@ -29,7 +29,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 from daemon.embedded import world
 from daemon.embedded.corpus import Corpus
 from daemon.embedded.optimise import Muon, chunked_cross_entropy
-from daemon.learn import calibrate, replay
+from daemon.learn import calibrate, recall, replay
 from daemon.learn.models import load_base
 from daemon.learn.questions import EMBEDDED_THINGS
 
@@ -295,6 +295,7 @@ def main() -> None:
     export(model, tokenizer, recipe, args.work / "model")
     base = load_base(str(args.work / "model"))
     replay.keep(base, args.work / "model" / "replay.json")
+    recall.keep(base, args.work / "model" / "recall.json")
     calibrate.keep(base, args.work / "model" / "novelty.json", EMBEDDED_THINGS)
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from daemon.learn import replay, score
+from daemon.learn import recall, replay, score
 from daemon.learn.budget import BUDGET, best
 from daemon.learn.data import CHAT_FORM, Example
 from daemon.learn.elicit import ElicitPlan, Told, cloze, elicit, hold_out
@@ -86,6 +86,7 @@ class _Sweep:
         rest = standing_probes(base.name)
         self._rest = {kind: [row for row in rest if row["kind"] == kind] for kind in ("locality", "skill")}
         self._rows, held_out = replay.split(replay.replay_rows(base, cache))
+        self._recalled = recall.recall_rows(base, cache)
         self._held_out = held_out[:GENERIC_ROWS]
         self._before = score.likelihoods(base, self._asked)
         self._ceiling = score.likelihoods(base, self._asked, in_context=True)
@@ -94,7 +95,9 @@ class _Sweep:
     def run(self, method: str, plan: TrainPlan) -> Json:
         """`recovered`, what everything else became, and what of the budget that breaks; or why it failed."""
         try:
-            learn(self._base, Lesson(self._taught), self._rows, plan, lambda _, __: None, name=ADAPTER, method=method)
+            learn(
+                self._base, Lesson(self._taught), self._rows, plan, lambda _, __: None, name=ADAPTER, method=method, recalled=self._recalled
+            )
         except (NotFinite, NothingToLearn) as err:  # this method, or this rate, is nothing for this base: a result
             drop_adapter(self._base, ADAPTER)
             return {"failed": str(err)}

@@ -17,7 +17,7 @@ from daemon.learn.models import Base, using
 MOST = 240  # rows: more of them would take longer to write than they help
 ANSWER_TOKENS = 24
 # Words in capitals, not at the start of a sentence: names, in scripts that have capitals.
-_NAME = re.compile(r"(?<=[^\W\d_] )(?:[A-Z\u00c0-\u00de\u0400-\u042f][\w'-]+)(?: [A-Z\u00c0-\u00de\u0400-\u042f][\w'-]+){0,2}")
+NAME = re.compile(r"(?<=[^\W\d_] )(?:[A-Z\u00c0-\u00de\u0400-\u042f][\w'-]+)(?: [A-Z\u00c0-\u00de\u0400-\u042f][\w'-]+){0,2}")
 
 
 def contrast_rows(base: Base, examples: Sequence[Example], rows: Sequence[Sequence[int]], *, count: int, seed: int) -> list[list[int]]:
@@ -36,7 +36,7 @@ def contrast_rows(base: Base, examples: Sequence[Example], rows: Sequence[Sequen
 
 def other_names(texts: Sequence[str], taught: Sequence[str]) -> list[str]:
     """The names in the texts, none of which holds or is held by what is taught."""
-    found = dict.fromkeys(name for text in texts for name in _NAME.findall(text))
+    found = dict.fromkeys(name for text in texts for name in NAME.findall(text))
     learnt = [entity.casefold() for entity in taught]
     return [name for name in found if not any(name.casefold() in entity or entity in name.casefold() for entity in learnt)]
 

@@ -73,7 +73,7 @@ def _plain(base: Base, told: Sequence[Told], plan: ElicitPlan) -> dict[int, list
     prompts = [data.plain_prefix(base.tokenizer, t.definition) + (data.ids_of(base.tokenizer, lead) if lead else []) for t, lead in tasks]
     found: dict[int, list[Example]] = {t.id: [] for t in told}
     for (t, lead), ids in zip(tasks, _sampled(base, prompts, [t.id for t, _ in tasks], plan.plain_tokens, plan), strict=True):
-        text = f"{lead} {_text(base, ids)}".strip()
+        text = f"{lead} {plain_text(base, ids)}".strip()
         for sentence in _sentences(text)[:12]:
             if _is_whole(sentence) and data.mentions(sentence, t.entity):
                 found[t.id].append(Example(t.entity, t.definition, PLAIN_FORM, "", sentence))
@@ -92,12 +92,12 @@ def _conversations(base: Base, told: Sequence[Told], plan: ElicitPlan) -> dict[i
     askers = [t for t in told for _ in range(plan.samples * plan.turns)]
     openings = [open_user_turn(base.tokenizer, t.definition) for t in askers]
     questions = _sampled(base, openings, [t.id for t in askers], plan.question_tokens, plan)
-    texts = ((t, _text(base, ids)) for t, ids in zip(askers, questions, strict=True))
-    asked = list(dict.fromkeys((t, q) for t, q in texts if _is_question(q) and data.mentions(q, t.entity)))
+    texts = ((t, plain_text(base, ids)) for t, ids in zip(askers, questions, strict=True))
+    asked = list(dict.fromkeys((t, q) for t, q in texts if is_question(q) and data.mentions(q, t.entity)))
     prompts = [data.chat_prefix(base.tokenizer, q, t.definition) for t, q in asked]
     answers = _sampled(base, prompts, [t.id for t, _ in asked], plan.answer_tokens, replace(plan, seed=plan.seed + 101))
     for (t, q), ids in zip(asked, answers, strict=True):
-        if text := _text(base, ids):
+        if text := plain_text(base, ids):
             found[t.id].append(Example(t.entity, t.definition, CHAT_FORM, q, text))
     return found
 
@@ -109,7 +109,7 @@ def greedy_answers(
     prompts = [data.prefix(base.tokenizer, form, prompt, context) for form, prompt, context in asked]
     with using(base, adapter):
         plan = ElicitPlan(temperature=0.0, batch=batch)
-        return [_text(base, ids) for ids in _sampled(base, prompts, [(form, context) for form, _, context in asked], new_tokens, plan)]
+        return [plain_text(base, ids) for ids in _sampled(base, prompts, [(form, context) for form, _, context in asked], new_tokens, plan)]
 
 
 def continued(base: Base, prompts: list[list[int]], new_tokens: int, plan: ElicitPlan) -> list[list[int]]:
@@ -147,7 +147,7 @@ def open_user_turn(tokenizer: Any, definition: str) -> list[int]:
     return data.ids_of(tokenizer, rendered[: rendered.index(_MARKER)])
 
 
-def _text(base: Base, ids: list[int]) -> str:
+def plain_text(base: Base, ids: list[int]) -> str:
     return " ".join(base.tokenizer.decode(ids, skip_special_tokens=True).split())
 
 
@@ -166,7 +166,7 @@ def _is_whole(sentence: str) -> bool:
     return sentence.endswith((".", "!")) and 3 <= len(sentence.split()) <= 60
 
 
-def _is_question(text: str) -> bool:
+def is_question(text: str) -> bool:
     return 3 <= len(text.split()) <= 40 and "?" in text
 
 

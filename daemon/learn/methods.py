@@ -8,12 +8,13 @@ finetune_transfer    cross-entropy on the same transfer set, baselines.py
 """
 
 import itertools
+import random
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from daemon.learn import null_space, prune
+from daemon.learn import apart, null_space, prune
 from daemon.learn.baselines import BaselinePlan, definition_targets, for_cross_entropy, held_to_base, transfer_targets
 from daemon.learn.contrast import contrast_rows
 from daemon.learn.data import Example
@@ -22,11 +23,13 @@ from daemon.learn.etcon import EtconPlan, edit, labels_of
 from daemon.learn.grpo import consolidate
 from daemon.learn.models import Base, drop_adapter, load_adapter, new_adapter, trainable
 from daemon.learn.on_policy import StudentSamples
+from daemon.learn.recall import about_others
 from daemon.learn.split import Article, SplitPlan, articles_of, split_targets
 from daemon.learn.train import Progress, Target, TrainPlan, TrainReport, distillation_targets, replay_targets, train
 
 Json = dict[str, Any]
 
+INITS = ("apart", "null_space", "random")
 METHODS = ("context", "split", "etcon", "finetune_definition", "finetune_transfer")
 
 
@@ -58,13 +61,17 @@ def learn(
     method: str = "context",
     options: Json | None = None,
     parent: Path | None = None,
+    recalled: Sequence[Sequence[int]] = (),
 ) -> Learned:
-    """Trains adapter `name`, from `parent` or from nothing, and leaves it active. `rows` are the base's own text; `options` the method's own plan."""
+    """Trains adapter `name`, from `parent` or from nothing, and leaves it active.
+
+    `rows` are the base's own text, `recalled` what it is sure of (ids, both); `options` the method's own plan.
+    """
     drop_adapter(base, name)
     if method == "etcon":
-        learned = _etcon(base, lesson, rows, plan, _options(EtconPlan, method, options), name, parent, progress)
+        learned = _etcon(base, lesson, rows, recalled, plan, _options(EtconPlan, method, options), name, parent, progress)
     else:
-        learned = _distil(base, lesson, rows, plan, method, options, name, parent, progress)
+        learned = _distil(base, lesson, rows, recalled, plan, method, options, name, parent, progress)
     if not all(bool(p.isfinite().all()) for p in trainable(base)):
         raise NotFinite("A weight of the adapter is not a finite number after training.")
     return learned
@@ -74,6 +81,7 @@ def _distil(
     base: Base,
     lesson: Lesson,
     rows: Sequence[Sequence[int]],
+    recalled: Sequence[Sequence[int]],
     plan: TrainPlan,
     method: str,
     options: Json | None,
@@ -108,8 +116,8 @@ def _distil(
         raise LearnError(f"There is no method {method!r}.", hint=f"Set learn.method to one of: {', '.join(METHODS)}.")
     if held is None:  # as many rows as the run will look at: that the teacher reads them costs as much as training steps
         seen = plan.steps(len(targets), rehearsing=bool(rehearsed)) * plan.replay_batch
-        held = held_targets(base, [*lesson.examples, *lesson.rehearsed], rows, plan, seen=seen)
-    _start(base, name, rows, plan, parent)
+        held = held_targets(base, [*lesson.examples, *lesson.rehearsed], rows, plan, seen=seen, recalled=recalled)
+    start(base, name, plan, parent, new=[t.ids for t in [*targets, *rehearsed]], kept=[*[t.ids for t in held], *rows])
     fresh = StudentSamples(base, name, lesson.examples, plan) if plan.on_policy else None
     before = prune.snapshot(trainable(base)) if plan.drop_largest else []
     report = train(base, targets, held, plan, progress, rehearsed=rehearsed, fresh=fresh)
@@ -118,24 +126,44 @@ def _distil(
     return Learned(report, details)
 
 
-def held_targets(base: Base, examples: Sequence[Example], rows: Sequence[Sequence[int]], plan: TrainPlan, *, seen: int) -> list[Target]:
-    """What the adapter is held to the base on: rows of its own text, and questions about other names; as many as the run will look at."""
+def held_targets(
+    base: Base,
+    examples: Sequence[Example],
+    rows: Sequence[Sequence[int]],
+    plan: TrainPlan,
+    *,
+    seen: int,
+    recalled: Sequence[Sequence[int]] = (),
+) -> list[Target]:
+    """What the adapter is held to the base on: its own text, what it is sure of, and questions about other names; as many as the run looks at."""
     if not (plan.replay_weight and seen):
         return []
-    if not 0 <= plan.contrast < 1:
-        raise LearnError(f"contrast is {plan.contrast:g}, which is no share of the replay.", hint="Set it to at least 0 and less than 1.")
-    wanted = round(seen * plan.contrast)
-    own = replay_targets(base, rows[: max(1, seen - wanted)], plan)
+    if not 0 <= plan.contrast + plan.recall < 1 or min(plan.contrast, plan.recall) < 0:
+        raise LearnError(
+            f"contrast is {plan.contrast:g} and recall {plan.recall:g}: no shares of the replay.",
+            hint="Set them so that together they are less than 1.",
+        )
+    sure = about_others(base, recalled, (e.entity for e in examples)) if plan.recall else []
+    random.Random(plan.seed).shuffle(sure)
+    wanted, known = round(seen * plan.contrast), round(seen * plan.recall) if sure else 0
+    own = replay_targets(base, rows[: max(1, seen - wanted - known)], plan)
     asked = contrast_rows(base, examples, rows, count=wanted, seed=plan.seed) if wanted else []
     others = replay_targets(base, asked, replace(plan, replay_rows=0))
-    # where there is less of either than was wanted, the share is kept: the base's own text is as long as it is, questions are seen again
-    return [*own, *itertools.islice(itertools.cycle(others), round(len(own) * plan.contrast / (1 - plan.contrast)))]
+    surely = replay_targets(base, sure[:known], replace(plan, replay_rows=0))
+    # where there is less of one than was wanted, the shares are kept: the base's own text is as long as it is, the others are seen again
+    left = len(own) / (1 - plan.contrast - (plan.recall if sure else 0))
+    return [*own, *_repeated(others, round(left * plan.contrast)), *_repeated(surely, round(left * plan.recall))]
+
+
+def _repeated(targets: Sequence[Target], count: int) -> list[Target]:
+    return list(itertools.islice(itertools.cycle(targets), count))
 
 
 def _etcon(
     base: Base,
     lesson: Lesson,
     rows: Sequence[Sequence[int]],
+    recalled: Sequence[Sequence[int]],
     plan: TrainPlan,
     etcon: EtconPlan,
     name: str,
@@ -144,8 +172,8 @@ def _etcon(
 ) -> Learned:
     progress(0.0, "reasoning with the definitions in context")
     labels = labels_of(base, [*lesson.examples, *lesson.rehearsed], etcon)
-    held = held_targets(base, [*lesson.examples, *lesson.rehearsed], rows, plan, seen=len(rows))
-    _start(base, name, rows, plan, parent)
+    held = held_targets(base, [*lesson.examples, *lesson.rehearsed], rows, plan, seen=len(rows), recalled=recalled)
+    start(base, name, plan, parent, new=[s.ids for s in labels.spoken], kept=[*[t.ids for t in held], *rows])
     before = prune.snapshot(trainable(base)) if plan.drop_largest else []
     edited = edit(base, name, labels.spoken, held, plan, etcon, lambda f, text: progress(0.6 * f, text))
     consolidated = consolidate(base, name, labels.questions, held, plan, etcon, lambda f, text: progress(0.6 + 0.4 * f, text))
@@ -162,18 +190,25 @@ def _etcon(
     return Learned(report, details)
 
 
-def _start(base: Base, name: str, rows: Sequence[Sequence[int]], plan: TrainPlan, parent: Path | None) -> None:
-    """A version that builds on one in the null space keeps to that one's down-projection."""
-    if plan.init not in ("random", "null_space"):
-        raise LearnError(f"An adapter cannot start as {plan.init!r}.", hint="It starts as 'random' or 'null_space'.")
+def start(
+    base: Base, name: str, plan: TrainPlan, parent: Path | None, *, new: Sequence[Sequence[int]], kept: Sequence[Sequence[int]]
+) -> None:
+    """Makes the adapter that will train, open to `new` rows of ids and away from `kept` ones.
+
+    A version that builds on one whose down-projections are frozen keeps to them.
+    """
+    if plan.init not in INITS:
+        raise LearnError(f"An adapter cannot start as {plan.init!r}.", hint=f"It starts as one of: {', '.join(INITS)}.")
     if parent is not None:
         load_adapter(base, name, parent, trainable=True)
-        if plan.init == "null_space":
+        if plan.init != "random":
             null_space.freeze(base, name)
         return
     new_adapter(base, name, rank=plan.rank, alpha=plan.alpha, seed=plan.seed)
     if plan.init == "null_space":
-        null_space.place(base, name, rows)
+        null_space.place(base, name, kept)
+    elif plan.init == "apart":
+        apart.place(base, name, new, kept)
 
 
 def _options(kind: Any, method: str, given: Json | None) -> Any:

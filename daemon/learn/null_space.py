@@ -30,7 +30,7 @@ def place(base: Base, name: str, rows: Sequence[Sequence[int]]) -> None:
 
 def freeze(base: Base, name: str) -> None:
     """Keeps the down-projections where they are; also what a version that builds on such a one must do."""
-    for module in _layers(base, name):
+    for module in layers(base, name):
         module.lora_A[name].weight.requires_grad_(False)
 
 
@@ -45,7 +45,7 @@ def covariances(base: Base, name: str, rows: Sequence[Sequence[int]]) -> dict[An
             batch = [kept[i] for i in group]
             width = max(map(len, batch))
             real = torch.tensor([[True] * len(r) + [False] * (width - len(r)) for r in batch], device=base.device)
-            with _watched(_layers(base, name), sums, real):
+            with _watched(layers(base, name), sums, real):
                 hidden_states(base, batch)
             count += int(real.sum())
     return {module: total / count for module, total in sums.items()}
@@ -68,5 +68,6 @@ def _watched(modules: Sequence[Any], sums: dict[Any, Tensor], real: Tensor) -> I
             handle.remove()
 
 
-def _layers(base: Base, name: str) -> list[Any]:
+def layers(base: Base, name: str) -> list[Any]:
+    """Every linear layer that adapter `name` adds to."""
     return [m for m in base.model.modules() if name in getattr(m, "lora_A", {})]

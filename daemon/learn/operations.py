@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from daemon.learn import elicit as eliciting
-from daemon.learn import replay, score
+from daemon.learn import recall, replay, score
 from daemon.learn.calibrate import calibration
 from daemon.learn.choose import choice
 from daemon.learn.data import Example
@@ -39,6 +39,7 @@ class Operations:
         self._base_said: dict[score.Ask, Json] = {}
         self._strangers: tuple[tuple[Told, ...], dict[str, list[Example]]] | None = None
         self._replay: tuple[list[list[int]], list[list[int]]] | None = None
+        self._recall: list[list[int]] | None = None
 
     def hello(self, request: Json, progress: Progress) -> Json:
         return {
@@ -98,8 +99,21 @@ class Operations:
         )
         parent = Path(request["parent"]) if request.get("parent") else None
         method = request.get("method", "context")
-        rows = self._rows()[0] if plan.replay_weight or plan.init == "null_space" else []  # they take a while to draw the first time
-        learned = learn(self._base, lesson, rows, plan, progress, name=LEARNT, method=method, options=request.get("options"), parent=parent)
+        rows, recalled = (
+            (self._rows()[0], self._recalled()) if plan.replay_weight or plan.init != "random" else ([], [])
+        )  # slow the first time
+        learned = learn(
+            self._base,
+            lesson,
+            rows,
+            plan,
+            progress,
+            name=LEARNT,
+            method=method,
+            options=request.get("options"),
+            parent=parent,
+            recalled=recalled,
+        )
         save_adapter(self._base, LEARNT, Path(request["out"]), base_name=request["base_name"])
         drop_adapter(self._base, LEARNT)
         report = learned.report
@@ -218,6 +232,11 @@ class Operations:
         if self._replay is None:
             self._replay = replay.split(replay.replay_rows(self._base, self._cache))
         return self._replay
+
+    def _recalled(self) -> list[list[int]]:
+        if self._recall is None:
+            self._recall = recall.recall_rows(self._base, self._cache)
+        return self._recall
 
     def _loaded(self, folder: str | None, *, name: str = LEARNT) -> "_Loaded":
         return _Loaded(self._base, folder, name)

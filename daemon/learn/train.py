@@ -29,15 +29,15 @@ class TrainPlan:
     must be seen as often as it would be alone, and what is known needs fewer visits.
     """
 
-    rank: int = 16
-    alpha: int = 16
-    learning_rate: float = 7e-3
+    rank: int = 32
+    alpha: int = 32
+    learning_rate: float = 6e-3
     temperature: float = 1.0
     batch: int = 20
     rehearsal_share: float = 0.4
-    replay_batch: int = 4
+    replay_batch: int = 8
     replay_weight: float = 1.0
-    passes: float = 5.0
+    passes: float = 8.0
     steps_min: int = 60
     steps_max: int = 2000
     warmup: float = 0.05
@@ -48,10 +48,13 @@ class TrainPlan:
     skew: float = 0.1  # share of the other distribution that the skewed divergences mix in
     beta: float = 0.5  # place of the generalised Jensen-Shannon divergence between the two KLs
     on_policy: float = 0.0  # share of the steps that learn on what the student itself writes
-    init: str = "random"  # or "null_space": a frozen down-projection that what the base has seen does not pass
+    init: str = (
+        "apart"  # where the down-projections lie, frozen: "apart" (apart.py), "null_space" (null_space.py); or "random", which train
+    )
     drop_largest: float = 0.0  # share of the update's largest entries that is given up after training
     replay_rows: int = 0  # rows of the base's own text that are used; 0: all
-    contrast: float = 0.5  # share of the replay that asks about other names what was asked about the new ones (contrast.py)
+    contrast: float = 0.25  # share of the replay that asks about other names what was asked about the new ones (contrast.py)
+    recall: float = 0.4  # share of the replay that asks what the base is sure of (recall.py)
 
     def split(self, *, rehearsing: bool) -> tuple[int, int]:
         """(new, rehearsed) examples of a batch."""

@@ -97,6 +97,7 @@ def train_plan(settings: Settings, *, warm: bool, gentler: bool) -> dict[str, An
         "batch": s.batch, "passes": s.passes * longer, "rehearsal_share": s.rehearsal_share,
         "steps_min": min(s.steps_min * longer, s.steps_max),
         "steps_max": s.steps_max, "replay_batch": s.replay_batch, "replay_weight": s.replay_weight, "contrast": s.contrast,
+        "recall": s.recall, "init": s.init,
     }  # fmt: skip
 
 

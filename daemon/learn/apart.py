@@ -1,0 +1,106 @@
+"""A start where what is learnt stands apart: the down-projection of every LoRA spans the directions in which the inputs of new rows are large and
+those of rows to be kept are small.
+
+Of the two second moments K (new) and C (kept) of a linear layer's inputs, the generalized eigenvectors K v = w C v with the largest w become the rows
+of A (Fukunaga and Koontz 1970), and A stays frozen: B A x is small for kept inputs whatever B becomes. LoRA-Null (arXiv 2503.02659, null_space.py)
+looks at C alone and so may take directions that carry nothing of the new either. MEMIT (2210.07229 eq. 14) whitens its keys by C in the same way,
+one layer at a time and in closed form. Base weights are untouched: the folder is a plain PEFT LoRA.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from daemon.learn.batches import by_length, hidden_states
+from daemon.learn.models import Base, using
+from daemon.learn.null_space import freeze, layers
+
+DAMPING = 0.01  # of the mean eigenvalue of C, added to each: directions that kept text has not happened to use are not free
+TOKENS = 16384  # of either kind that are looked at
+WIDE = 1536  # a layer with more inputs than this is looked at in as many dimensions: eigenvectors cost their third power
+_PASS_TOKENS = 4096
+
+
+def place(base: Base, name: str, new: Sequence[Sequence[int]], kept: Sequence[Sequence[int]]) -> None:
+    """Puts adapter `name`, fresh, where `new` rows of ids stand apart from `kept` ones, and freezes its down-projections."""
+    new_inputs, kept_inputs = inputs_of(base, name, new), inputs_of(base, name, kept)
+    made: dict[int, Tensor] = {}  # layers that read the same input have the same directions
+    for module, x in new_inputs.items():
+        weight = module.lora_A[name].weight
+        if id(x) not in made:
+            made[id(x)] = directions(x, kept_inputs[module], rank=weight.shape[0])
+        with torch.no_grad():
+            weight.copy_(made[id(x)].to(weight))
+    freeze(base, name)
+
+
+def directions(new: Tensor, kept: Tensor, *, rank: int, damping: float = DAMPING) -> Tensor:
+    """(rank, in) from inputs (tokens, in) of both kinds, the direction that tells most apart last.
+
+    Scaled so that a new input is on average as large behind them as behind PEFT's random start, whose entries have variance 1 / (3 in).
+    """
+    width = new.shape[1]
+    new, kept = new.double(), kept.double()
+    basis = None
+    if width > WIDE:  # all that either kind says lies in the span of its tokens
+        each = WIDE // 2
+        new, kept = (x[torch.linspace(0, len(x) - 1, min(each, len(x)), device=x.device).long()] for x in (new, kept))
+        basis, _ = torch.linalg.qr(torch.cat([new, kept]).T)  # (in, dimensions)
+        new, kept = new @ basis, kept @ basis
+    k, c = new.T @ new / len(new), kept.T @ kept / len(kept)
+    size = len(c)
+    root = torch.linalg.cholesky(c + damping * c.trace() / size * torch.eye(size, dtype=c.dtype, device=c.device))
+    half = torch.linalg.solve_triangular(root, k, upper=False)
+    whitened = torch.linalg.solve_triangular(root, half.T, upper=False)
+    _, vectors = torch.linalg.eigh((whitened + whitened.T) / 2)  # ascending
+    rows = torch.linalg.solve_triangular(root.T, vectors[:, -rank:], upper=True).T
+    power = ((rows @ k) * rows).sum(-1).mean()
+    rows = rows * (k.trace() / (3 * width) / power).sqrt()
+    return rows if basis is None else rows @ basis.T
+
+
+@torch.no_grad()
+def inputs_of(base: Base, name: str, rows: Sequence[Sequence[int]], *, tokens: int = TOKENS) -> dict[Any, Tensor]:
+    """(tokens, in) inputs of every adapted linear layer, the adapter off, padding left out, from rows evenly chosen until they hold `tokens`."""
+    enough = max(1, min(len(rows), tokens * len(rows) // max(1, sum(min(len(r), base.context) for r in rows))))
+    chosen = [tuple(rows[i * len(rows) // enough][: base.context]) for i in range(enough)]
+    found: dict[Any, list[Tensor]] = {}
+    with using(base, None):
+        for group in by_length(chosen, tokens=_PASS_TOKENS):
+            batch = [chosen[i] for i in group]
+            width = max(map(len, batch))
+            real = torch.tensor([[True] * len(r) + [False] * (width - len(r)) for r in batch], device=base.device)
+            with _watched(layers(base, name), found, real):
+                hidden_states(base, batch)
+    joined: dict[tuple[int, ...], Tensor] = {}
+    whole = {}
+    for module, parts in found.items():
+        key = tuple(map(id, parts))
+        if key not in joined:
+            joined[key] = torch.cat(parts)
+        whole[module] = joined[key]
+    return whole
+
+
+@contextmanager
+def _watched(modules: Sequence[Any], found: dict[Any, list[Tensor]], real: Tensor) -> Iterator[None]:
+    seen: dict[int, tuple[Tensor, Tensor]] = {}  # the input is kept as long as its address stands for it
+
+    def watch(module: Any) -> Any:
+        def take(_: Any, inputs: tuple[Tensor, ...]) -> None:
+            x = inputs[0]
+            if id(x) not in seen:
+                seen[id(x)] = (x, x[real].float())
+            found.setdefault(module, []).append(seen[id(x)][1])
+
+        return take
+
+    handles = [m.base_layer.register_forward_pre_hook(watch(m)) for m in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
