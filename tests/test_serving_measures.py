@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.serving.measures import Measures
+from daemon.serving.measures import PAIRS_KEPT, Measures
 from daemon.serving.stage_measures import StageMeasures
 from registry import NewCheckRun, Registry
 from tests.registry_parts import Clock, add_documents, add_feed, define, learn, promote
@@ -95,6 +95,25 @@ def test_a_registry_that_cannot_be_read_is_a_figure_not_a_failed_scrape(registry
     found = scraped(measures)
     assert found["lorefeed_registry_readable", ()] == 0
     assert found["lorefeed_in_flight", (("adapter", "news@1"),)] == 2
+
+
+def test_versions_that_answer_no_more_are_counted_no_more() -> None:
+    """Or a gateway that has served ten thousand versions would hold, and tell at each scrape, the figures of all of them."""
+    measures = Measures()
+    for number in range(PAIRS_KEPT + 50):
+        measures.answered("news", f"news@{number}", 200, seconds=0.1)
+        measures.first_byte("news", f"news@{number}", 0.1)
+        measures.used("news", f"news@{number}", {"prompt_tokens": 1, "completion_tokens": 2})
+        measures.answered("news", "base", 200, seconds=0.1)  # what answers on and on stays
+
+    found = scraped(measures)
+    told = {
+        labels["adapter"]
+        for labels in (dict(pairs) for name, pairs in found if name.startswith(("lorefeed_req", "lorefeed_f", "lorefeed_t")))
+    }
+    assert told == {"base", *(f"news@{number}" for number in range(51, PAIRS_KEPT + 50))}
+    requests = (("adapter", "base"), ("model", "news"), ("status", "200"))
+    assert found["lorefeed_requests_total", requests] == PAIRS_KEPT + 50
 
 
 def names_in(expression: str) -> set[str]:
