@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Progress = Callable[[float, str], None]
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 LONG = 100  # rows
+_PLAIN = frozenset({str, int, bool, type(None)})
 _PIPE_WIDTH = 4000  # what reads a pipe wraps lines for itself, or wants them whole
 
 
@@ -110,6 +111,8 @@ def clean(text: str) -> str:
 
 def plain(value: Any) -> Any:
     """The value in JSON's own types: moments in UTC with a Z, what is not finite as null."""
+    if type(value) in _PLAIN:  # most of a long listing
+        return value
     match value:
         case datetime():
             return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
