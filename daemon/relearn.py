@@ -9,13 +9,14 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from daemon.carriers import give_up_carriers
 from daemon.config import Settings
 from daemon.stages.base import carried_forgotten
 from daemon.stages.check import WITHOUT, LoadProblem, check
 from daemon.stages.distill import make_version
 from daemon.stages.promote import promote
 from daemon.teacher import Teacher
-from registry import Adapter, AdapterState, CheckRun, Definition, NotAllowed, Registry
+from registry import Adapter, AdapterState, CheckRun, Definition, Registry
 
 log = logging.getLogger(__name__)
 
@@ -83,20 +84,6 @@ def _move_others(registry: Registry, topic: str, released: str | None, *, actor:
                 registry.write.promote(alias.name, released, actor=actor, reason=why)
             else:
                 registry.write.rollback(alias.name, to=None, actor=actor, reason=why)
-
-
-def give_up_carriers(registry: Registry, definition_ids: list[int], *, actor: str) -> list[str]:
-    """Marks every version that had the definitions in training for deletion, except one that is still served; returns their names."""
-    given_up = []
-    for adapter in registry.read.carriers(definition_ids):
-        if adapter.digest is None or adapter.removed_at is not None or adapter.state in {AdapterState.LIVE, AdapterState.CHECKING}:
-            continue
-        try:
-            registry.write.mark_removed(adapter.name, actor=actor, reason="carries what was forgotten")
-            given_up.append(adapter.name)
-        except NotAllowed as err:
-            log.warning("%s: %s", err, err.hint, extra={"action": "not_removed", "adapter": adapter.name})
-    return given_up
 
 
 def _passing(

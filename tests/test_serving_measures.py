@@ -69,6 +69,7 @@ def test_every_stage_is_measured(registry: Registry) -> None:
     assert value("definitions", topic="news", state="review") == 1
     assert value("adapters", topic="news", state="live") == 1
     assert value("feed_errors", feed="harbour", topic="news") == 2
+    assert value("feed_silent", feed="harbour", topic="news") == 0
     assert value("feed_overdue_seconds", feed="harbour", topic="news") == pytest.approx(3593, abs=60)
     assert value("jobs", kind="learn", state="queued") == 1
     assert value("job_waiting_seconds", kind="learn") == pytest.approx(3593, abs=60)
@@ -76,6 +77,17 @@ def test_every_stage_is_measured(registry: Registry) -> None:
     assert value("check", alias="news", adapter="news@1", measure="learned") == 0.9
     assert value("in_flight", adapter="news@1") == 2
     assert not any(name == "lorefeed_check" and ("measure", "kept") in labels for name, labels in found)
+
+
+def test_a_feed_that_answers_and_posts_no_more_is_a_figure(registry: Registry, clock: Clock) -> None:
+    feed = add_feed(registry, "quiet")
+    newest = clock.now - timedelta(days=90)
+    registry.write.record_poll(feed.id, cursor={"gap_s": 3600, "newest_at": newest.isoformat()}, next_check_at=clock.now, documents=[])
+    found = scraped(Measures(StageMeasures(registry)))
+    assert {labels: n for (name, labels), n in found.items() if name == "lorefeed_feed_silent"} == {
+        (("feed", "harbour"), ("topic", "news")): 0,
+        (("feed", "quiet"), ("topic", "news")): 1,
+    }
 
 
 def test_it_is_read_again_only_after_a_while(registry: Registry) -> None:
