@@ -15,8 +15,12 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from daemon.embedded.generate import Generator
+from daemon.learn.folders import EMBEDDED_FOLDER
+from daemon.serving.engine_app import create_engine
 from docs.screens_home import fill
 from registry import Registry
+from tests.serving_parts import serving
 from tests.web_parts import gateway
 
 PLACE = Path(__file__).parent / "screens"
@@ -33,7 +37,7 @@ PAGES = {
 }
 WIDE, PHONE = (1280, 900), (390, 844)
 TALLEST = 2400
-KEY = "the-key-of-the-pictures"
+KEY, BASE = "the-key-of-the-pictures", "lorefeed-embedded"
 FIND = """
 const done = arguments[arguments.length - 1];
 axe.run().then(found => done(found.violations.map(v => `${v.impact} ${v.id}: ${v.nodes[0].html}`)));
@@ -71,7 +75,12 @@ def take(driver: webdriver.Chrome, url: str, name: str, theme: str, axe: str | N
 def main(axe_file: str | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         fill(Path(folder) / "home", key=KEY)
-        with Registry.open(Path(folder) / "home") as registry, gateway(registry) as url:
+        with (
+            Generator(EMBEDDED_FOLDER) as generator,
+            serving(create_engine(generator, served_name=BASE, root=BASE)) as engine,
+            Registry.open(Path(folder) / "home") as registry,
+            gateway(registry, engine_url=engine, base_name=BASE) as url,
+        ):
             return take_all(url, KEY, axe_file)
 
 

@@ -1,11 +1,11 @@
 """A home for the pictures in docs/screens/: two weeks of a service's life, made up, written through the registry as the service writes it."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from daemon.serving.keys import digest_of
 from registry import CheckResult, Definition, Feed, NewCheckRun, NewDefinition, NewDocument, Registry
-from tests.registry_parts import NOW, Clock, add_feed, begin, publish
+from tests.registry_parts import Clock, add_feed, begin, publish
 
 KINDS = ("research vessel", "tidal power station", "protocol for ships", "museum of bells", "breed of sheep")
 PLACES = ("Harrow Sound", "Tallin Point", "Port Emmer", "the Isle of Querne")
@@ -27,7 +27,7 @@ CHECKS = (
 
 def fill(home: Path, *, key: str) -> None:
     """With an administrator's key."""
-    clock = Clock(NOW - timedelta(days=14))
+    clock = Clock(datetime.now(UTC) - timedelta(days=14))
     with Registry.open(home, clock=clock) as registry:
         registry.write.add_api_key("alice", digest=digest_of(key), admin=True, actor="operator")
         news, advisories = add_feed(registry, "harbour-news"), add_feed(registry, "advisories", topic="security")
