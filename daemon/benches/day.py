@@ -133,8 +133,8 @@ def _prepare(home: Path, feeds: DayFeeds) -> int:
         "canary": "interval_s = 5.0",
         # Learning is the worker's memory, not theirs: it is short, so that as many versions are made as a day brings.
         "novelty": "threshold = 0.1",
-        "elicit": "samples = 2",
-        "learn": 'settle_s = 1.0\nmethod = "context"\nsteps_min = 6\nsteps_max = 6\nreplay_batch = 2\nthreads = 1',
+        "elicit": "samples = 4",
+        "learn": 'settle_s = 1.0\nmethod = "context"\nsteps_min = 30\nsteps_max = 30\nreplay_batch = 2\nthreads = 1',
         "check": "learned_min = 0.0\nkept_min = 0.0",
     }
     (home / CONFIG_FILE).write_text("".join(f"[{name}]\n{lines}\n" for name, lines in settings.items()), encoding="utf-8")
