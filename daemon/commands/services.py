@@ -184,9 +184,11 @@ def demo(
 
 
 def _begin(ctx: typer.Context) -> Settings:
-    """The settings, with logging as they say."""
+    """The settings, with logging as they say; and from here on it is a service, not a command."""
+    from daemon.heap import collect_often
     from daemon.logs import configure_logging
 
+    collect_often()
     settings = place_of(ctx).settings()
     configure_logging(settings.daemon.log_format)
     return settings
