@@ -10,7 +10,6 @@ SELDOM, OFTEN = (100_000, 20, 20), gc.get_threshold()
 
 def collect_seldom() -> None:
     """For a command: looking for garbage again and again while it reads a long listing takes up to half of its time."""
-    gc.freeze()
     gc.set_threshold(*SELDOM)
 
 

@@ -49,7 +49,7 @@ def test_what_is_forgotten_is_known_no_better_than_names_nobody_taught(
         sys.stdout.write(f"\n{done.run.adapter}, {done.run.verdict}: {shown}, {done.run.metrics['forgotten']['n']} questions\n")
     assert done.run.verdict == "passed", done.run.reasons
     assert done.run.metrics["forgotten"]["n"] >= 200
-    assert found["forgotten_before"] > 0.5  # it had been learnt, or there would be nothing to show
+    assert found["forgotten_before"] > 10 * found["forgotten_error"]  # it had been learnt, or there would be nothing to show
     assert abs(found["forgotten"]) <= max(2 * found["forgotten_error"], 0.05)
     assert found["forgotten_right"] <= found["forgotten_right_other_names"] + 0.05
     assert found["kept"] is not None
