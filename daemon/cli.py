@@ -46,6 +46,7 @@ from daemon.commands import (
     status,
 )
 from daemon.commands.place import Place
+from daemon.heap import collect_seldom
 from daemon.output import note, say
 
 FAILED, REFUSED = 1, releases.REFUSED
@@ -139,6 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs one command and ends the process with its status."""
     if not logging.getLogger().handlers:  # commands speak for themselves; services set up their log lines
         logging.getLogger().addHandler(logging.NullHandler())
+    collect_seldom()
     try:
         app(args=_home_first(sys.argv[1:] if arguments is None else arguments), prog_name="lorefeed")
         status_code = 0

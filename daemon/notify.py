@@ -35,6 +35,7 @@ TYPES: dict[tuple[str, str], str] = {
     ("review", "definition"): "review",
     ("failing", "feed"): "feed_failing",
     ("recovered", "feed"): "feed_recovered",
+    ("silent", "feed"): "feed_silent",
     ("retired", "feed"): "feed_retired",
     ("given up", "job"): "job_given_up",
     ("learning waits", "service"): "learning_waits",

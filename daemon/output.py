@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Progress = Callable[[float, str], None]
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 LONG = 100  # rows
+_PLAIN = frozenset({str, int, bool, type(None)})
+_ROW = json.JSONEncoder(allow_nan=False).encode  # made once: json.dumps makes one for each row
 _PIPE_WIDTH = 4000  # what reads a pipe wraps lines for itself, or wants them whole
 
 
@@ -36,7 +38,7 @@ def show_json(value: Any) -> None:
 def _lines(value: Any) -> str:
     """Indented; of a long list each row is one line, because indenting them would take most of a command's time."""
     if isinstance(value, list) and len(value) > LONG:
-        return "[\n  " + ",\n  ".join(json.dumps(row, allow_nan=False) for row in value) + "\n]"
+        return "[\n  " + ",\n  ".join(map(_ROW, value)) + "\n]"
     return json.dumps(value, indent=2, allow_nan=False)
 
 
@@ -110,9 +112,15 @@ def clean(text: str) -> str:
 
 def plain(value: Any) -> Any:
     """The value in JSON's own types: moments in UTC with a Z, what is not finite as null."""
+    kind = type(value)
+    if kind in _PLAIN:  # most of a long listing
+        return value
+    if kind is dict:
+        return {name if type(name) is str else str(name): plain(inner) for name, inner in value.items()}
     match value:
         case datetime():
-            return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            utc = value if value.tzinfo is UTC else value.astimezone(UTC)
+            return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
         case float():
             return value if math.isfinite(value) else None
         case bool() | int() | None:

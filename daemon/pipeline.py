@@ -20,7 +20,7 @@ from daemon.stages.novelty import assess
 from daemon.stages.promote import promote
 from daemon.stages.report import StageReport
 from daemon.teacher import Progress, Teacher, silent
-from registry import Adapter, CheckRun, Definition, Registry
+from registry import Adapter, CheckRun, Definition, DefinitionState, Registry
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,8 @@ def check_adapter(
 
 def plan_topic(registry: Registry, topic: str) -> LearnPlan:
     by_state = {state: tuple(registry.read.definitions(topic=topic, state=state)) for state in ("found", "waiting", "review")}
-    return LearnPlan(topic, by_state["found"], by_state["waiting"], by_state["review"], len(registry.read.live_definitions(topic)))
+    live = registry.pages.count_definitions().get((topic, DefinitionState.LEARNED), 0)
+    return LearnPlan(topic, by_state["found"], by_state["waiting"], by_state["review"], live)
 
 
 def _settle_unfinished(

@@ -9,17 +9,20 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from daemon.carriers import give_up_carriers
 from daemon.config import Settings
 from daemon.stages.base import carried_forgotten
 from daemon.stages.check import WITHOUT, LoadProblem, check
 from daemon.stages.distill import make_version
 from daemon.stages.promote import promote
 from daemon.teacher import Teacher
-from registry import Adapter, AdapterState, CheckRun, Definition, NotAllowed, Registry
+from registry import Adapter, AdapterState, CheckRun, Definition, Registry
 
 log = logging.getLogger(__name__)
 
-TRIES = 2  # the second one is gentler
+TRIES = 2  # the second one is gentler, or longer where it is the rest that it does not know well enough
+# What remains was learnt in the company of what was forgotten, and over several versions perhaps: in fewer steps it would be known less well.
+LONGER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,20 +88,6 @@ def _move_others(registry: Registry, topic: str, released: str | None, *, actor:
                 registry.write.rollback(alias.name, to=None, actor=actor, reason=why)
 
 
-def give_up_carriers(registry: Registry, definition_ids: list[int], *, actor: str) -> list[str]:
-    """Marks every version that had the definitions in training for deletion, except one that is still served; returns their names."""
-    given_up = []
-    for adapter in registry.read.carriers(definition_ids):
-        if adapter.digest is None or adapter.removed_at is not None or adapter.state in {AdapterState.LIVE, AdapterState.CHECKING}:
-            continue
-        try:
-            registry.write.mark_removed(adapter.name, actor=actor, reason="carries what was forgotten")
-            given_up.append(adapter.name)
-        except NotAllowed as err:
-            log.warning("%s: %s", err, err.hint, extra={"action": "not_removed", "adapter": adapter.name})
-    return given_up
-
-
 def _passing(
     registry: Registry,
     teacher: Teacher,
@@ -122,9 +111,11 @@ def _passing(
             run = registry.read.newest_check(refused[0].name)
             assert run is not None
             break
+        before = run or (registry.read.newest_check(refused[0].name) if refused else None)
+        short = before is not None and bool(before.metrics["kept"]["reason"])
         made = make_version(
-            registry, teacher, settings, topic, parent=parent, new=new, live=rehearsed,
-            refused=refused[0] if refused else None, facts={WITHOUT: forgotten},
+            registry, teacher, settings, topic, parent=parent, new=new, live=rehearsed, refused=refused[0] if refused and not short else None,
+            longer=LONGER * (2 if short else 1), facts={WITHOUT: forgotten},
         )  # fmt: skip
         run = check(registry, teacher, settings, made.name, load_problem=load_problem)
         if run.verdict == "refused":

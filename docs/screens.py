@@ -1,17 +1,27 @@
 """Takes the pictures of the dashboard in docs/screens/, each page in light and dark and as a phone shows it, and looks for what shuts people out.
 
-    .venv/bin/python docs/screens.py http://127.0.0.1:8090 KEY [AXE]
+    .venv/bin/python docs/screens.py [AXE]
 
-KEY is an administrator's key. AXE is the file axe.min.js of the package axe-core: with it, every page is checked in both themes; status 1 if
-anything is found. Needs Debian's chromium and chromium-driver.
+Of a home of its own, screens_home.py. AXE is the file axe.min.js of the package axe-core: with it, every page is checked in both themes; status 1
+if anything is found. Needs Debian's chromium and chromium-driver.
 """
 
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from daemon.embedded.generate import Generator
+from daemon.learn.folders import EMBEDDED_FOLDER
+from daemon.serving.engine_app import create_engine
+from docs.screens_home import fill
+from registry import Registry
+from tests.serving_parts import serving
+from tests.web_parts import gateway
 
 PLACE = Path(__file__).parent / "screens"
 PAGES = {
@@ -27,6 +37,7 @@ PAGES = {
 }
 WIDE, PHONE = (1280, 900), (390, 844)
 TALLEST = 2400
+KEY, BASE = "the-key-of-the-pictures", "lorefeed-embedded"
 FIND = """
 const done = arguments[arguments.length - 1];
 axe.run().then(found => done(found.violations.map(v => `${v.impact} ${v.id}: ${v.nodes[0].html}`)));
@@ -61,7 +72,19 @@ def take(driver: webdriver.Chrome, url: str, name: str, theme: str, axe: str | N
     return [f"{name} in {theme}: {found}" for found in driver.execute_async_script(FIND)]
 
 
-def main(url: str, key: str, axe_file: str | None = None) -> int:
+def main(axe_file: str | None = None) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        fill(Path(folder) / "home", key=KEY)
+        with (
+            Generator(EMBEDDED_FOLDER) as generator,
+            serving(create_engine(generator, served_name=BASE, root=BASE)) as engine,
+            Registry.open(Path(folder) / "home") as registry,
+            gateway(registry, engine_url=engine, base_name=BASE) as url,
+        ):
+            return take_all(url, KEY, axe_file)
+
+
+def take_all(url: str, key: str, axe_file: str | None) -> int:
     PLACE.mkdir(exist_ok=True)
     axe = None if axe_file is None else Path(axe_file).read_text(encoding="utf-8")
     driver = browser()

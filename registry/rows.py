@@ -1,5 +1,6 @@
 """Rows to records, and the small lookups that both reads and writes need inside a session they already hold."""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -53,6 +54,7 @@ from registry.states import AdapterState, DefinitionState, DocumentState, FeedSt
 
 LEARNT = "learnt"
 REHEARSED = "rehearsed"
+_NAMES = "SELECT id, topic, version FROM adapter WHERE id IN (SELECT value FROM json_each(?))"
 _BATCH = 5000  # SQLite takes 32,766 variables in one statement
 _Id = TypeVar("_Id", int, str)
 
@@ -268,11 +270,9 @@ def bare_adapters(session: Session, rows: Sequence[AdapterRow]) -> list[Adapter]
 
 
 def adapter_names(session: Session, ids: Iterable[int | None]) -> dict[int | None, str]:
-    found: dict[int | None, str] = {}
-    for some in batches(one for one in ids if one is not None):
-        wanted = select(AdapterRow.id, AdapterRow.topic, AdapterRow.version).where(col(AdapterRow.id).in_(some))
-        found |= {number: f"{topic}@{version}" for number, topic, version in session.exec(wanted)}
-    return found
+    session.flush()  # the statement is one of our own
+    wanted = json.dumps(sorted({one for one in ids if one is not None}))
+    return {number: f"{topic}@{version}" for number, topic, version in session.connection().exec_driver_sql(_NAMES, (wanted,))}
 
 
 def _adapter(r: AdapterRow, parent: str | None, uses: list[tuple[str, int, int]]) -> Adapter:

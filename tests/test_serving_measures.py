@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from daemon.serving.measures import Measures
+from daemon.serving.measures import PAIRS_KEPT, Measures
 from daemon.serving.stage_measures import StageMeasures
 from registry import NewCheckRun, Registry
 from tests.registry_parts import Clock, add_documents, add_feed, define, learn, promote
@@ -69,6 +69,7 @@ def test_every_stage_is_measured(registry: Registry) -> None:
     assert value("definitions", topic="news", state="review") == 1
     assert value("adapters", topic="news", state="live") == 1
     assert value("feed_errors", feed="harbour", topic="news") == 2
+    assert value("feed_silent", feed="harbour", topic="news") == 0
     assert value("feed_overdue_seconds", feed="harbour", topic="news") == pytest.approx(3593, abs=60)
     assert value("jobs", kind="learn", state="queued") == 1
     assert value("job_waiting_seconds", kind="learn") == pytest.approx(3593, abs=60)
@@ -76,6 +77,17 @@ def test_every_stage_is_measured(registry: Registry) -> None:
     assert value("check", alias="news", adapter="news@1", measure="learned") == 0.9
     assert value("in_flight", adapter="news@1") == 2
     assert not any(name == "lorefeed_check" and ("measure", "kept") in labels for name, labels in found)
+
+
+def test_a_feed_that_answers_and_posts_no_more_is_a_figure(registry: Registry, clock: Clock) -> None:
+    feed = add_feed(registry, "quiet")
+    newest = clock.now - timedelta(days=90)
+    registry.write.record_poll(feed.id, cursor={"gap_s": 3600, "newest_at": newest.isoformat()}, next_check_at=clock.now, documents=[])
+    found = scraped(Measures(StageMeasures(registry)))
+    assert {labels: n for (name, labels), n in found.items() if name == "lorefeed_feed_silent"} == {
+        (("feed", "harbour"), ("topic", "news")): 0,
+        (("feed", "quiet"), ("topic", "news")): 1,
+    }
 
 
 def test_it_is_read_again_only_after_a_while(registry: Registry) -> None:
@@ -95,6 +107,25 @@ def test_a_registry_that_cannot_be_read_is_a_figure_not_a_failed_scrape(registry
     found = scraped(measures)
     assert found["lorefeed_registry_readable", ()] == 0
     assert found["lorefeed_in_flight", (("adapter", "news@1"),)] == 2
+
+
+def test_versions_that_answer_no_more_are_counted_no_more() -> None:
+    """Or a gateway that has served ten thousand versions would hold, and tell at each scrape, the figures of all of them."""
+    measures = Measures()
+    for number in range(PAIRS_KEPT + 50):
+        measures.answered("news", f"news@{number}", 200, seconds=0.1)
+        measures.first_byte("news", f"news@{number}", 0.1)
+        measures.used("news", f"news@{number}", {"prompt_tokens": 1, "completion_tokens": 2})
+        measures.answered("news", "base", 200, seconds=0.1)  # what answers on and on stays
+
+    found = scraped(measures)
+    told = {
+        labels["adapter"]
+        for labels in (dict(pairs) for name, pairs in found if name.startswith(("lorefeed_req", "lorefeed_f", "lorefeed_t")))
+    }
+    assert told == {"base", *(f"news@{number}" for number in range(51, PAIRS_KEPT + 50))}
+    requests = (("adapter", "base"), ("model", "news"), ("status", "200"))
+    assert found["lorefeed_requests_total", requests] == PAIRS_KEPT + 50
 
 
 def names_in(expression: str) -> set[str]:

@@ -53,6 +53,14 @@ def test_a_good_adapter_has_no_reason_against_it_and_its_recovered_share_is_repo
     assert measures["kept"].value == 1.0
 
 
+def test_a_version_that_was_learnt_again_tells_how_much_of_the_gain_before_is_still_there() -> None:
+    asked = [Asked(g, "direct", f"question {i}", "yes", True) for i, g in enumerate(GROUPS)]
+    found = {m.name: m for m in judge(asked, good(), LIMITS, named=lambda _: False, relearnt=True)}
+    assert found["gain_kept"].value == pytest.approx((4.0 - 1.3) / (4.0 - 0.1))
+    assert found["gain_kept"].n == 14
+    assert "gain_kept" not in verdict(good())
+
+
 def test_too_little_learnt_is_refused_with_its_share() -> None:
     answer = good()
     for each in answer["measured"]["adapter"][:4]:

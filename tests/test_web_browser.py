@@ -55,7 +55,7 @@ class Page:
         return self
 
     def text(self) -> str:
-        return str(self.driver.find_element(By.TAG_NAME, "body").text)
+        return str(self.run("document.body?.innerText ?? ''"))  # in one go: between finding and reading, the page may go
 
     def path(self) -> str:
         return str(self.driver.current_url).removeprefix(self.url).partition("?")[0]
@@ -141,6 +141,28 @@ def test_it_can_be_left_again(page: Page, registry: Registry) -> None:
 
     assert page.path() == "/ui/adapters/news@2"
     assert registry.read.alias("news").adapter == "news@1"
+
+
+def test_what_is_forgotten_is_said_first_and_then_gone(page: Page, registry: Registry) -> None:
+    [velmora] = [d for d in registry.read.definitions() if d.entity == "Velmora"]
+    page.open(f"/ui/definitions/{velmora.id}")
+    page.click("Forget entity Velmora")
+    wait_until(lambda: "This cannot be taken back." in page.text(), what="what would be forgotten")
+    assert "1 definition is forgotten for good (Velmora)" in page.text()
+    page.click("Forget")
+
+    wait_until(lambda: "1 definition is forgotten" in page.text() and "for good" not in page.text(), what="that it is said")
+    assert registry.read.definition(velmora.id).state == "forgotten"
+
+
+def test_learning_is_paused_and_goes_on(page: Page, registry: Registry) -> None:
+    for verb, said in (("Pause", "Learning is paused."), ("Resume", "Learning goes on.")):
+        page.open("/ui/")
+        page.click(f"{verb} learning of all topics")
+        wait_until(lambda: "Reason" in page.text(), what="the question")
+        page.click(f"{verb} learning")
+        wait_until(lambda said=said: said in page.text(), what=said)
+    assert [e.action for e in registry.read.events(2, about="learning")] == ["resumed", "paused"]
 
 
 def test_the_keyboard_alone_approves_a_definition(page: Page, registry: Registry) -> None:

@@ -202,6 +202,19 @@ def test_an_action_says_first_what_it_will_do(admin: Visitor, registry: Registry
     assert registry.read.definition(found["Quorra"].id).state == "review"
 
 
+def test_forgetting_says_first_what_goes_and_what_is_learnt_again(admin: Visitor, registry: Registry, found: dict[str, Definition]) -> None:
+    status, text = act(admin, "forget", "entity Oslith")
+
+    assert status == 200
+    assert "1 definition is forgotten for good (Oslith); 3 versions had it in training" in text
+    assert "news is learnt again without it" in text
+    assert "This cannot be taken back." in text
+    assert registry.read.definition(found["Oslith"].id).state == "learned"
+    page = admin.get(f"/ui/definitions/{found['Oslith'].id}").text
+    assert 'value="entity Oslith"' in page
+    assert f'value="document {found["Oslith"].document_id}"' in page
+
+
 @pytest.mark.parametrize(
     ("action", "subject", "said"),
     [
@@ -216,6 +229,10 @@ def test_an_action_says_first_what_it_will_do(admin: Visitor, registry: Registry
         ("resume", "harbour", "harbour is active now."),
         ("poll", "harbour", "A poll of harbour is queued."),
         ("retry", "2", "Job 2 is queued."),
+        ("pause_learning", "learning", "Learning is paused."),
+        ("resume_learning", "learning", "Learning goes on."),
+        ("forget", "entity Velmora", "1 definition is forgotten; news is learnt again without it."),
+        ("forget", "feed rumours", "2 definitions are forgotten."),
     ],
 )
 def test_confirmed_it_happens_and_the_audit_log_names_who(
@@ -238,7 +255,19 @@ def test_every_action_was_tried() -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "subject"), [("promote", "news@3"), ("promote", "news@77"), ("approve", "12x"), ("rollback", "nobody"), ("approve", "1")]
+    ("action", "subject"),
+    [
+        ("promote", "news@3"),
+        ("promote", "news@77"),
+        ("approve", "12x"),
+        ("rollback", "nobody"),
+        ("approve", "1"),
+        ("forget", "everything"),
+        ("forget", "document x"),
+        ("forget", "entity Nobody"),
+        ("forget", "entity Velmora"),
+        ("resume_learning", "learning"),
+    ],
 )
 def test_what_the_rules_refuse_is_refused_in_words(admin: Visitor, action: str, subject: str) -> None:
     for fields in ({}, {"confirmed": "yes"}):

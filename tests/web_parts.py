@@ -71,8 +71,8 @@ def fill(registry: Registry, *, keys: bool = True) -> dict[str, Definition]:
 
 
 @contextlib.contextmanager
-def gateway(registry: Registry, *, engine_url: str = "http://127.0.0.1:1") -> Iterator[str]:
-    app = create_gateway(registry, engine_url=engine_url, base_name="tiny", settings=GatewaySettings(port=free_port()))
+def gateway(registry: Registry, *, engine_url: str = "http://127.0.0.1:1", base_name: str = "tiny") -> Iterator[str]:
+    app = create_gateway(registry, engine_url=engine_url, base_name=base_name, settings=GatewaySettings(port=free_port()))
     with serving(app) as url:
         yield url
 

@@ -52,10 +52,10 @@ PATHS = (
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look at a process. `pss_bytes` counts what it shares with others by its part, as nothing else does."""
+    """One look at a process. `rss_bytes` counts what it shares with others whole: a part of it would change as others come and go."""
 
     at_s: float
-    pss_bytes: int
+    rss_bytes: int
     files: int
 
 
@@ -102,7 +102,7 @@ def judged(samples: Sequence[Sample], *, day_s: float) -> Json:
     Files: the most at any moment of the first half of the day, and of its last quarter. Learning and answering open some and close them again.
     """
     after = [s for s in samples if s.at_s >= WARM * day_s]
-    slope, start = statistics.linear_regression([s.at_s for s in after], [float(s.pss_bytes) for s in after])
+    slope, start = statistics.linear_regression([s.at_s for s in after], [float(s.rss_bytes) for s in after])
     warm, end = start + slope * after[0].at_s, start + slope * after[-1].at_s
     growth = slope * day_s / warm
     files = [
@@ -112,7 +112,7 @@ def judged(samples: Sequence[Sample], *, day_s: float) -> Json:
     return {
         "warm_bytes": round(warm),
         "end_bytes": round(end),
-        "most_bytes": max(s.pss_bytes for s in samples),
+        "most_bytes": max(s.rss_bytes for s in samples),
         "growth": round(growth, 4),
         "files_warm": files[0],
         "files_end": files[1],
@@ -131,7 +131,11 @@ def _prepare(home: Path, feeds: DayFeeds) -> int:
         "gateway": f"port = {port}",
         "daemon": "tick_s = 0.25\nreconcile_s = 1.0",
         "canary": "interval_s = 5.0",
-        "learn": 'settle_s = 2.0\nmethod = "context"',
+        # Learning is the worker's memory, not theirs: it is short, so that as many versions are made as a day brings.
+        "novelty": "threshold = 0.1",
+        "elicit": "samples = 4",
+        "learn": 'settle_s = 1.0\nmethod = "context"\nsteps_min = 30\nsteps_max = 30\nreplay_batch = 2\nthreads = 1',
+        "check": "learned_min = 0.0\nkept_min = 0.0",
     }
     (home / CONFIG_FILE).write_text("".join(f"[{name}]\n{lines}\n" for name, lines in settings.items()), encoding="utf-8")
     _fill_with_the_past(home)
@@ -204,7 +208,7 @@ def children(pid: int, home: Path) -> dict[str, int]:
 
 def look(pid: int, *, at_s: float) -> Sample:
     lines = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
-    return Sample(at_s, 1024 * int(lines["Pss"].split()[0]), sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()))
+    return Sample(at_s, 1024 * int(lines["Rss"].split()[0]), sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def _live(feeds: DayFeeds, client: httpx2.Client, seen: Mapping[str, Seen], done: Counter[str], *, lasts_s: float, say: Say) -> None:
@@ -232,7 +236,7 @@ def _live(feeds: DayFeeds, client: httpx2.Client, seen: Mapping[str, Seen], done
                 return
             if turn % 30 == 0:
                 shown = ", ".join(
-                    f"{name} {s.pss_bytes / 2**20:.1f} MiB, {s.files} files"
+                    f"{name} {s.rss_bytes / 2**20:.1f} MiB, {s.files} files"
                     for name, s in ((name, each.samples[-1]) for name, each in seen.items())
                 )
                 say(f"{24 * at_s / lasts_s:04.1f} h: {shown}; {dict(done)}")

@@ -7,6 +7,7 @@ takes is told apart. Pages come over HTTP from a real gateway.
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import shutil
@@ -134,6 +135,7 @@ def _timed_all(wanted: Sequence[tuple[str, ...]], do: Callable[[tuple[str, ...]]
     taken: dict[tuple[str, ...], list[float]] = {one: [] for one in wanted}
     for turn in range(rounds + 1):
         for one in wanted:
+            gc.collect()  # each command is a process of its own elsewhere, and finds no garbage of the one before
             seconds = _once(partial(do, one))
             if turn:  # the first one warms the caches of the file system, as the last command did for the next
                 taken[one].append(1000 * seconds)

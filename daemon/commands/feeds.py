@@ -10,7 +10,7 @@ import typer
 from daemon.commands.feed_names import DEFAULT_TOPIC, derived_name, shown_location, watched_as, workable
 from daemon.commands.feeds_opml import discover, export_feeds, import_feeds
 from daemon.commands.place import OPERATOR, Json, Limit, cut, most, one_more, place_of, seconds, span_of_time
-from daemon.commands.views import feed_json, silence
+from daemon.commands.views import feed_json
 from daemon.output import note, say, short, show_json, show_table
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ def list_feeds(
     lorefeed feeds list
     lorefeed feeds list --json | jq '.[] | select(.error_count > 0) | .name'
     """
+    from daemon.silence import silence
+
     shown = most(limit, as_json=as_json)
     with place_of(ctx).registry() as registry:
         found = registry.read.feeds(removed=everything, limit=one_more(shown))

@@ -45,7 +45,7 @@ def forget(
         plan = registry.write.forget(
             document=document, feed=feed, entity=entity, actor=OPERATOR, reason=reason or "an operator had it forgotten"
         )
-        from daemon.relearn import give_up_carriers
+        from daemon.carriers import give_up_carriers
 
         give_up_carriers(registry, [d.id for d in plan.definitions], actor=OPERATOR)
         if not as_json:

@@ -98,10 +98,12 @@ def gateway(ctx: typer.Context) -> None:
     lorefeed gateway
     """
     settings = _begin(ctx)
+    from daemon.heap import share_one_heap
     from daemon.serving.gateway import run_gateway
     from daemon.serving.settings import GatewaySettings
     from daemon.serving_jobs import reconcile_settings
 
+    share_one_heap()
     front = settings.gateway
     with place_of(ctx).registry(create=True) as registry:
         run_gateway(
@@ -128,8 +130,10 @@ def run_the_daemon(ctx: typer.Context) -> None:
     lorefeed daemon
     """
     settings = _begin(ctx)
+    from daemon.heap import share_one_heap
     from daemon.service import run_daemon
 
+    share_one_heap()
     raise typer.Exit(run_daemon(place_of(ctx).home, settings))
 
 
@@ -180,9 +184,11 @@ def demo(
 
 
 def _begin(ctx: typer.Context) -> Settings:
-    """The settings, with logging as they say."""
+    """The settings, with logging as they say; and from here on it is a service, not a command."""
+    from daemon.heap import collect_often
     from daemon.logs import configure_logging
 
+    collect_often()
     settings = place_of(ctx).settings()
     configure_logging(settings.daemon.log_format)
     return settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,23 +30,11 @@ def feed_json(feed: Feed) -> Json:
 
 def _rhythm_json(feed: Feed) -> Json:
     """How often the feed posts, by its own dates, and since when it has been silent far beyond that habit."""
+    from daemon.silence import silence
     from sources import rhythm_of
 
     rhythm = rhythm_of(feed.cursor)
     return {"usual_gap_s": rhythm and rhythm.gap_s, "newest_at": rhythm and rhythm.newest_at, "silent": silence(feed)}
-
-
-def silence(feed: Feed, now: datetime | None = None) -> str | None:
-    """A sentence about a feed that answers but has stopped posting; None while it keeps to its rhythm."""
-    from sources import rhythm_of
-
-    rhythm = rhythm_of(feed.cursor)
-    silent = None if rhythm is None or feed.state != "active" else rhythm.silent_for(now or datetime.now(UTC))
-    if rhythm is None or silent is None:
-        return None
-    usual = max(1, round(rhythm.gap_s / 3600))
-    often = f"{usual} hours" if usual < 48 else f"{round(usual / 24)} days"
-    return f"silent for {silent.days} days; it used to post every {often}"
 
 
 def document_json(document: Document) -> Json:

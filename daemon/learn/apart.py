@@ -19,7 +19,7 @@ from daemon.learn.models import Base, using
 from daemon.learn.null_space import freeze, layers
 
 DAMPING = 0.01  # of the mean eigenvalue of C, added to each: directions that kept text has not happened to use are not free
-TOKENS = 16384  # of either kind that are looked at
+TOKENS = 8192  # of either kind that are looked at
 WIDE = 1536  # a layer with more inputs than this is looked at in as many dimensions: eigenvectors cost their third power
 _PASS_TOKENS = 4096
 
@@ -43,14 +43,13 @@ def directions(new: Tensor, kept: Tensor, *, rank: int, damping: float = DAMPING
     Scaled so that a new input is on average as large behind them as behind PEFT's random start, whose entries have variance 1 / (3 in).
     """
     width = new.shape[1]
-    new, kept = new.double(), kept.double()
     basis = None
     if width > WIDE:  # all that either kind says lies in the span of its tokens
         each = WIDE // 2
         new, kept = (x[torch.linspace(0, len(x) - 1, min(each, len(x)), device=x.device).long()] for x in (new, kept))
         basis, _ = torch.linalg.qr(torch.cat([new, kept]).T)  # (in, dimensions)
         new, kept = new @ basis, kept @ basis
-    k, c = new.T @ new / len(new), kept.T @ kept / len(kept)
+    k, c = ((x.T @ x).double() / len(x) for x in (new, kept))
     size = len(c)
     root = torch.linalg.cholesky(c + damping * c.trace() / size * torch.eye(size, dtype=c.dtype, device=c.device))
     half = torch.linalg.solve_triangular(root, k, upper=False)
@@ -59,7 +58,7 @@ def directions(new: Tensor, kept: Tensor, *, rank: int, damping: float = DAMPING
     rows = torch.linalg.solve_triangular(root.T, vectors[:, -rank:], upper=True).T
     power = ((rows @ k) * rows).sum(-1).mean()
     rows = rows * (k.trace() / (3 * width) / power).sqrt()
-    return rows if basis is None else rows @ basis.T
+    return rows if basis is None else rows @ basis.double().T
 
 
 @torch.no_grad()

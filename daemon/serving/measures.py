@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import json
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.registry import Collector
@@ -13,10 +14,22 @@ _USAGE = b'"usage":'
 _DECODER = json.JSONDecoder()
 _NO_CHOICES = (b'"choices":[]', b'"choices": []')
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+PAIRS_KEPT = 256
+
+
+@dataclass(slots=True)
+class _Pair:
+    """What was counted of one model and adapter. Looking a metric's child up is the dear part, so each is looked up once."""
+
+    seconds: Histogram
+    first: Histogram
+    statuses: dict[int, Counter] = field(default_factory=dict)
+    tokens: dict[str, Counter] = field(default_factory=dict)
 
 
 class Measures:
-    """Labels are only ever names that were resolved, so strangers cannot make new ones. Their children are looked up once: it is the dear part."""
+    """Labels are only ever names that were resolved, so strangers cannot make new ones. Versions come and go for years, though: of the pairs of
+    model and adapter, those stay that answered last, and the series of the others end. For one event loop."""
 
     def __init__(self, *others: Collector) -> None:
         self.registry = CollectorRegistry()
@@ -33,21 +46,43 @@ class Measures:
         self._tokens = Counter("lorefeed_tokens", "Tokens read and written.", [*labels, "kind"], registry=self.registry)
         self._in_flight = Gauge("lorefeed_in_flight", "Answers under way.", ["adapter"], registry=self.registry)
         self._healthy = Gauge("lorefeed_engine_healthy", "1 if the engine answers.", ["engine"], registry=self.registry)
-        self._counter = functools.lru_cache(4096)(self._requests.labels)
-        self._timer = functools.lru_cache(4096)(self._seconds.labels)
-        self._first_timer = functools.lru_cache(4096)(self._first.labels)
+        self._pairs: OrderedDict[tuple[str, str], _Pair] = OrderedDict()
 
     def answered(self, model: str, adapter: str, status: int, *, seconds: float) -> None:
-        self._counter(model, adapter, str(status)).inc()
-        self._timer(model, adapter).observe(seconds)
+        pair = self._pair(model, adapter)
+        if status not in pair.statuses:
+            pair.statuses[status] = self._requests.labels(model, adapter, str(status))
+        pair.statuses[status].inc()
+        pair.seconds.observe(seconds)
 
     def first_byte(self, model: str, adapter: str, seconds: float) -> None:
-        self._first_timer(model, adapter).observe(seconds)
+        self._pair(model, adapter).first.observe(seconds)
 
     def used(self, model: str, adapter: str, usage: Mapping[str, int]) -> None:
+        pair = self._pair(model, adapter)
         for kind in ("prompt", "completion"):
             if count := usage.get(f"{kind}_tokens"):
-                self._tokens.labels(model, adapter, kind).inc(count)
+                if kind not in pair.tokens:
+                    pair.tokens[kind] = self._tokens.labels(model, adapter, kind)
+                pair.tokens[kind].inc(count)
+
+    def _pair(self, model: str, adapter: str) -> _Pair:
+        names = (model, adapter)
+        if names in self._pairs:
+            self._pairs.move_to_end(names)
+            return self._pairs[names]
+        pair = self._pairs[names] = _Pair(self._seconds.labels(*names), self._first.labels(*names))
+        if len(self._pairs) > PAIRS_KEPT:
+            self._forget(*self._pairs.popitem(last=False))
+        return pair
+
+    def _forget(self, names: tuple[str, str], pair: _Pair) -> None:
+        self._seconds.remove(*names)
+        self._first.remove(*names)
+        for status in pair.statuses:
+            self._requests.remove(*names, str(status))
+        for kind in pair.tokens:
+            self._tokens.remove(*names, kind)
 
     def text(self, *, in_flight: Mapping[str, int], engines: Mapping[str, bool]) -> bytes:
         self._in_flight.clear()

@@ -16,7 +16,7 @@ from daemon.serving.errors import AdapterNotResident, ModelNotServed
 from daemon.serving.names import BASE, header_safe, is_adapter_name, is_alias_name, shown
 from registry import AdapterState, Registry, Served, ServedAdapter, ServedAlias, ServedView
 
-FINDERS_KEPT = 64
+FINDERS_KEPT = 3  # for each alias: of what it serves, of its canary, and of what it served before
 PINNABLE = frozenset({AdapterState.PASSED, AdapterState.LIVE, AdapterState.RETIRED, AdapterState.ROLLED_BACK})
 Owners = Mapping[str, ServedAdapter]  # by topic: whose names are looked for
 
@@ -109,7 +109,7 @@ class Resolver:
         key = tuple((topic, adapter.name, adapter.digest, served.forgotten.get(topic, 0)) for topic, adapter in owners.items())
         if key not in self._finders:
             self._finders[key] = asyncio.ensure_future(anyio.to_thread.run_sync(self._build, owners))
-            while len(self._finders) > FINDERS_KEPT:
+            while len(self._finders) > FINDERS_KEPT * (1 + len(served.aliases)):
                 self._finders.popitem(last=False)
         self._finders.move_to_end(key)
         try:

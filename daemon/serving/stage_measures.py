@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from daemon.silence import silence
 from registry import Registry, RegistryError
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ def _measured(registry: Registry, now: datetime) -> Iterator[Metric]:
     yield _gauge("lorefeed_feed_last_success_timestamp_seconds", "When the feed was last read.", names, polled)
     late = [((f.name, f.topic), max(0.0, (now - f.next_check_at).total_seconds())) for f in feeds if f.state == "active"]
     yield _gauge("lorefeed_feed_overdue_seconds", "How long the feed has been due.", names, late)
+    silent = [((f.name, f.topic), float(silence(f, now) is not None)) for f in feeds]
+    yield _gauge("lorefeed_feed_silent", "1 if the feed answers, but has posted nothing for far longer than it used to.", names, silent)
     yield from _jobs(registry, now)
     yield from _served(registry)
 

@@ -16,6 +16,7 @@ from registry import Adapter, Definition, Registry
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
+RANDOM = "random"  # how versions started that do not say it
 
 
 def distill(registry: Registry, teacher: Teacher, settings: Settings, topic: str, *, refused: Adapter | None = None) -> Adapter:
@@ -42,18 +43,25 @@ def make_version(
     new: Sequence[Definition],
     live: Sequence[Definition],
     refused: Adapter | None,
+    longer: int = 1,
     facts: Mapping[str, Any] | None = None,
 ) -> Adapter:
-    """The topic's next version on top of `parent` (None: the base model): learns `new`, rehearses `live`. `facts` are kept with its settings."""
+    """The topic's next version on top of `parent` (None: the base model): learns `new`, rehearses `live`. `facts` are kept with its settings.
+
+    `longer`: so many times the passes of the settings."""
     require_same_base(teacher, parent, settings)
     settings = with_method(teacher, settings)
     folder = registry.artifacts.verify(parent) if parent else None
     drawn = refused if refused is not None and _has_learnt(registry, refused) else None
-    plan = train_plan(settings, warm=parent is not None, gentler=refused is not None and drawn is None)
+    plan = train_plan(settings, warm=parent is not None, gentler=refused is not None and drawn is None, longer=longer)
+    if (
+        parent is not None
+    ):  # what it builds on decides where its down-projections lie and of what rank they are, also after the settings changed
+        plan |= {"init": parent.settings.get("init", RANDOM), "rank": parent.rank, "alpha": parent.rank}
     how = {"drawn_back_from": drawn.name, "strength": settings.learn.drawn_back} if drawn else {}
     adapter = registry.write.begin_adapter(
         topic, parent=parent.name if parent else None, method=settings.learn.method, base_model=settings.model, base_digest=teacher.base_digest,
-        rank=settings.learn.rank, definitions=[d.id for d in new], rehearsed=[d.id for d in live], settings={**plan, **how, **(facts or {})},
+        rank=plan["rank"], definitions=[d.id for d in new], rehearsed=[d.id for d in live], settings={**plan, **how, **(facts or {})},
     )  # fmt: skip
     log.info(
         "Learning %s: %d definitions",
@@ -88,10 +96,10 @@ def with_method(teacher: Teacher, settings: Settings) -> Settings:
     return settings.model_copy(update={"learn": learn})
 
 
-def train_plan(settings: Settings, *, warm: bool, gentler: bool) -> dict[str, Any]:
+def train_plan(settings: Settings, *, warm: bool, gentler: bool, longer: int = 1) -> dict[str, Any]:
     s = settings.learn
     rate = s.learning_rate * (s.warm_rate if warm else 1.0) * (s.gentler if gentler else 1.0)
-    longer = 2 if gentler else 1  # smaller steps, more of them: what is tried again has learnt too little
+    longer *= 2 if gentler else 1  # smaller steps, more of them: what is tried again has learnt too little
     return {
         "rank": s.rank, "alpha": s.rank, "learning_rate": rate, "temperature": s.temperature,
         "batch": s.batch, "passes": s.passes * longer, "rehearsal_share": s.rehearsal_share,

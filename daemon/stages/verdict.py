@@ -49,6 +49,7 @@ def judge(asked: Sequence[Asked], answer: Json, limits: Check, *, named: Callabl
     return [
         *_learned(asked, answer["measured"], limits),
         *_kept(asked, answer["measured"], limits, groups=("kept", "learned") if relearnt else ("kept",)),
+        *(_still_gained(asked, answer["measured"]) if relearnt else []),
         *_forgotten(asked, answer["measured"], limits),
         *_local(answer["local"], limits, named),
         *_unchanged("known", "things the model knew", asked, answer["measured"], limits.known_drop_max, named),
@@ -101,6 +102,22 @@ def _kept(asked: Sequence[Asked], measured: Json, limits: Check, *, groups: Sequ
             f" at least {limits.kept_min:.0%} is asked{_example(asked, measured, lost)}."
         )
     return [Measure("kept", kept, limits.kept_min, True, len(at), reason)]
+
+
+def _still_gained(asked: Sequence[Asked], measured: Json) -> list[Measure]:
+    """Of what the version before had gained on the questions about what remains, in nats a token over the base, the share that is still there."""
+    before: list[Json | None] = measured.get("previous") or []
+    rows = [
+        (measured["base"][i], said, measured["adapter"][i])
+        for i, said in enumerate(before)
+        if said is not None and asked[i].group in ("kept", "learned")
+    ]
+    if not rows:
+        return []
+    # all of the same targets, whose tokens the base counts
+    base, previous, adapter = (statistics.fmean(row[who]["nll"] / row[0]["tokens"] for row in rows) for who in range(3))
+    gained = base - previous
+    return [Measure("gain_kept", (base - adapter) / gained if gained > 1e-6 else None, None, True, len(rows))]
 
 
 def _forgotten(asked: Sequence[Asked], measured: Json, limits: Check) -> list[Measure]:

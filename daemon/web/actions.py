@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
-from registry import AdapterState, BadValue, DefinitionState, FeedState, NotAllowed, Registry, split_adapter_name
+from daemon.carriers import give_up_carriers
+from daemon.quiet import pause, paused, resume
+from registry import AdapterState, BadValue, DefinitionState, FeedState, Forgetting, NotAllowed, Registry, split_adapter_name
+
+NAMES_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,77 @@ def _retry(registry: Registry, asked: Asked) -> str:
     return f"Job {job.id} is {job.state.value}."
 
 
+def _named(subject: str) -> dict[str, Any]:
+    """`document 12`, `feed NAME` or `entity NAME`, as forgetting takes it."""
+    kind, _, name = subject.partition(" ")
+    if kind not in ("document", "feed", "entity") or not name or (kind == "document" and not name.isdecimal()):
+        raise BadValue(f"{subject!r} is nothing that could be forgotten", hint="Name a document's number, a feed or an entity")
+    return {"document": None, "feed": None, "entity": None, kind: int(name) if kind == "document" else name}
+
+
+def _forget_foretell(registry: Registry, subject: str) -> str:
+    plan = registry.read.forgetting(**_named(subject))
+    if not plan.definitions and not plan.documents:
+        raise NotAllowed(f"Nothing of {subject} is known any more", hint="Look at who decided what, on its page")
+    told = [f"{_count(len(plan.definitions), 'definition')} {_are(plan.definitions)} forgotten for good{_names(plan)}"]
+    if plan.documents:
+        told.append(f"{_count(len(plan.documents), 'document')} {_are(plan.documents)} withdrawn")
+    if plan.witnessed:
+        told.append(f"{_count(len(plan.witnessed), 'definition')} stay, because other documents say the same")
+    if plan.carried_by:
+        told.append(f"{_count(plan.carried_by, 'version')} had it in training and can never be served again")
+    if plan.topics:
+        told.append(f"{', '.join(plan.topics)} is learnt again without it, and released when it is shown to know it no more")
+    return f"{'; '.join(told)}. This cannot be taken back."
+
+
+def _forget(registry: Registry, asked: Asked) -> str:
+    _forget_foretell(registry, asked.object)
+    reason = asked.reason or "forgotten on the dashboard"
+    plan = registry.write.forget(**_named(asked.object), actor=asked.actor, reason=reason)
+    give_up_carriers(registry, [d.id for d in plan.definitions], actor=asked.actor)
+    again = f"; {', '.join(plan.topics)} is learnt again without it" if plan.topics else ""
+    return f"{_count(len(plan.definitions), 'definition')} {_are(plan.definitions)} forgotten{again}."
+
+
+def _names(plan: Forgetting) -> str:
+    names = list(dict.fromkeys(d.entity for d in plan.definitions))
+    more = f" and {len(names) - NAMES_TOLD} more names" if len(names) > NAMES_TOLD else ""
+    return f" ({', '.join(names[:NAMES_TOLD])}{more})" if names else ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _are(things: Sequence[object]) -> str:
+    return "is" if len(things) == 1 else "are"
+
+
+def _pause_foretell(registry: Registry, _: str) -> str:
+    if (since := paused(registry)) is not None:
+        raise NotAllowed(f"Learning is {since}", hint="Resume it")
+    return "No learning begins until you resume it. What is being learnt is finished, feeds are read, and everything is served as before."
+
+
+def _pause(registry: Registry, asked: Asked) -> str:
+    _pause_foretell(registry, asked.object)
+    pause(registry, actor=asked.actor, reason=asked.reason)
+    return "Learning is paused."
+
+
+def _resume_foretell(registry: Registry, _: str) -> str:
+    if (since := paused(registry)) is None:
+        raise NotAllowed("Learning is not paused", hint="See what is running")
+    return f"Learning is {since}. It goes on with what waits."
+
+
+def _resume(registry: Registry, asked: Asked) -> str:
+    _resume_foretell(registry, asked.object)
+    resume(registry, actor=asked.actor)
+    return "Learning goes on."
+
+
 _S = DefinitionState
 ACTIONS: Mapping[str, Action] = MappingProxyType(
     {
@@ -138,5 +214,10 @@ ACTIONS: Mapping[str, Action] = MappingProxyType(
         "pause": _feed("Pause", "is not polled until you resume it; what came from it stays.", FeedState.PAUSED),
         "resume": _feed("Resume", "is polled again, beginning now.", FeedState.ACTIVE),
         "retry": Action("Try again", _retry_foretell, _retry, lambda _: "/ui/"),
+        "forget": Action(
+            "Forget", _forget_foretell, _forget, lambda it: "/ui/feeds" if it.startswith("feed ") else "/ui/definitions", dangerous=True
+        ),
+        "pause_learning": Action("Pause learning", _pause_foretell, _pause, lambda _: "/ui/"),
+        "resume_learning": Action("Resume learning", _resume_foretell, _resume, lambda _: "/ui/"),
     }
 )

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 import anyio.to_thread
 import httpx2
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -258,15 +259,18 @@ def templates() -> Environment:
 
 
 def when(at: datetime | None) -> str:
-    # a moment is one word: it is never broken over lines
-    return "never" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d\u00a0%H:%M\u00a0UTC")
+    """A moment is one word, which is never broken over lines: not at its spaces, and not at its hyphens."""
+    if at is None:
+        return "never"
+    utc = at.astimezone(UTC)
+    return Markup('<time datetime="{}">{:%Y-%m-%d\u00a0%H:%M\u00a0UTC}</time>').format(utc.isoformat(timespec="seconds"), utc)
 
 
 def figure(value: Any, name: str = "") -> str:
     """A share as percent, another number short, nothing as a dash. A divergence or a perplexity is never a share, however small."""
     if value is None:
         return "–"
-    is_share = 0 <= value <= 1 and not any(part in name for part in ("kl", "ppl", "nll"))
+    is_share = 0 <= value <= 1 and name != "local" and not any(part in name for part in ("kl", "ppl", "nll"))
     return f"{value:.1%}" if is_share else f"{value:.3g}"
 
 

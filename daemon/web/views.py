@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from daemon.quiet import paused
+from daemon.silence import silence
 from registry import DefinitionState, Document, JobState, Registry, measured
 
 ROWS, PAGE, HISTORY = 10, 50, 200
@@ -40,6 +42,7 @@ def home(registry: Registry) -> Facts:
         "failed": registry.pages.jobs([JobState.FAILED], limit=5, newest=True),
         "releases": registry.pages.releases(limit=ROWS),
         "pause": _pause(registry),
+        "paused": paused(registry),
         "canaries": {canary.alias: canary for canary in registry.read.canaries()},
         **running(registry),
     }
@@ -120,7 +123,9 @@ def definitions(registry: Registry, *, topic: str, state: str, entity: str, befo
 
 def feeds(registry: Registry, *, after: int) -> Facts:
     found = registry.read.feeds(retired=False, after=after, limit=PAGE + 1)
-    return {"feeds": found[:PAGE], "after": after, "next": found[PAGE - 1].id if len(found) > PAGE else None}
+    shown = found[:PAGE]
+    silent = {feed.id: silence(feed) for feed in shown}
+    return {"feeds": shown, "silent": silent, "after": after, "next": found[PAGE - 1].id if len(found) > PAGE else None}
 
 
 def difference(registry: Registry, left: str, right: str) -> Facts:
