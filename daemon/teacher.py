@@ -157,7 +157,8 @@ class Teacher:
             return
         self._begin()
         self._lines = queue.Queue()  # the one before may still come to hear that its process ended
-        environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+        # threads of torch that wait for one another actively take a busy machine's cores from the very thread they wait for: five times as slow
+        environment = {"OMP_WAIT_POLICY": "passive", **os.environ, "TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
         try:
             self._process = subprocess.Popen(
                 self._command,

@@ -40,7 +40,7 @@ def test_topics_are_merged_checked_and_served_again_when_one_moves(registry: Reg
         assert run is not None
         assert (run.verdict, run.against) == ("passed", "film@1, towns@1")
         made = registry.read.adapter("all@1")
-        assert (made.state, made.rank, made.method, len(made.rehearsed)) == ("live", 32, "merge", 2)
+        assert (made.state, made.rank, made.method, len(made.rehearsed)) == ("live", 64, "merge", 2)
         assert run.metrics["kept"]["n"] <= 2
         assert run.metrics["learned"]["n"] == 2
         assert merges_due(registry) == {}

@@ -55,7 +55,7 @@ def directions(new: Tensor, kept: Tensor, *, rank: int, damping: float = DAMPING
     half = torch.linalg.solve_triangular(root, k, upper=False)
     whitened = torch.linalg.solve_triangular(root, half.T, upper=False)
     _, vectors = torch.linalg.eigh((whitened + whitened.T) / 2)  # ascending
-    rows = torch.linalg.solve_triangular(root.T, vectors[:, -rank:], upper=True).T
+    rows: Tensor = torch.linalg.solve_triangular(root.T, vectors[:, -rank:], upper=True).T
     power = ((rows @ k) * rows).sum(-1).mean()
     rows = rows * (k.trace() / (3 * width) / power).sqrt()
     return rows if basis is None else rows @ basis.double().T

@@ -1,0 +1,32 @@
+"""How a version is made on top of another, by the real learning worker."""
+
+import json
+from pathlib import Path
+
+from daemon.pipeline import learn_topic
+from daemon.teacher import Teacher
+from registry import Registry
+from tests.registry_parts import add_feed
+from tests.test_relearn import BAR, PIER, SHORT, prepared, settings
+
+
+def test_a_version_keeps_to_the_rank_and_the_start_of_the_one_it_builds_on(tmp_path: Path) -> None:
+    with (
+        Registry.open(tmp_path / "home") as registry,
+        Teacher("embedded", revision=None, cache=tmp_path / "cache", timeout_s=120) as teacher,
+    ):
+        feed = add_feed(registry)
+        for name, text, learn in (("Velmora", PIER, {"rank": 8, "init": "random"}), ("Tarnuvik", BAR, {})):
+            prepared(registry, feed, name, text)
+            assert learn_topic(registry, teacher, settings(registry, learn=SHORT["learn"] | learn), "news").released
+        second = registry.read.adapter("news@2")
+        config = json.loads((registry.artifacts.verify(second) / "adapter_config.json").read_text())
+        assert (second.parent, second.rank, config["r"], config["lora_alpha"]) == ("news@1", 8, 8, 8)
+        assert second.settings["init"] == "random"
+        prepared(registry, feed, "Ostravel", "Ostravel is a medicine that is taken against fever. It tastes of lemon.")
+        registry.write.rollback("news", to=None, actor="test", reason="wrong")
+        registry.write.rollback("news", to=None, actor="test", reason="wrong")
+        report = learn_topic(registry, teacher, settings(registry), "news")
+        assert report.released
+        newest = registry.read.adapter(report.attempts[-1])
+        assert (newest.parent, newest.rank, newest.settings["init"]) == (None, 32, "apart")
