@@ -298,7 +298,7 @@ def test_the_command_measures_a_users_model_on_a_users_files(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer["methods"]["finetune_definition"]["steps"] == 2
-    assert sorted(f.suffix for f in (tmp_path / "home" / "bench").iterdir() if "replay" not in f.name) == [
+    assert sorted(f.suffix for f in (tmp_path / "home" / "bench").iterdir() if not f.name.startswith(("replay", "recall"))) == [
         ".json",
         ".jsonl",
         ".md",
