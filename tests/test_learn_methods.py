@@ -14,6 +14,7 @@ from daemon.learn import controls, null_space, score
 from daemon.learn.baselines import definition_targets, transfer_targets
 from daemon.learn.data import CHAT_FORM, PLAIN_FORM, Example
 from daemon.learn.errors import LearnError, NothingToLearn
+from daemon.learn.inputs import freeze
 from daemon.learn.methods import METHODS, Lesson, learn
 from daemon.learn.models import Base, load_adapter, new_adapter, save_adapter, trainable, using
 from daemon.learn.on_policy import StudentSamples
@@ -133,7 +134,7 @@ def test_a_frozen_down_projection_stays_frozen_through_training_and_in_the_next_
 
 def test_a_switch_to_the_base_and_back_lets_nothing_frozen_train(base: Base) -> None:
     new_adapter(base, "learnt", rank=4, alpha=4, seed=0)
-    null_space.freeze(base, "learnt")
+    freeze(base, "learnt")
     frozen = [n for n, p in base.model.named_parameters() if not p.requires_grad]
     for adapter in (None, "learnt"):
         with using(base, adapter):

@@ -7,21 +7,18 @@ looks at C alone and so may take directions that carry nothing of the new either
 one layer at a time and in closed form. Base weights are untouched: the folder is a plain PEFT LoRA.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from daemon.learn.batches import by_length, hidden_states
-from daemon.learn.models import Base, using
-from daemon.learn.null_space import freeze, layers
+from daemon.learn.inputs import freeze, read
+from daemon.learn.models import Base
 
 DAMPING = 0.01  # of the mean eigenvalue of C, added to each: directions that kept text has not happened to use are not free
 TOKENS = 8192  # of either kind that are looked at
 WIDE = 1536  # a layer with more inputs than this is looked at in as many dimensions: eigenvectors cost their third power
-_PASS_TOKENS = 4096
 
 
 def place(base: Base, name: str, new: Sequence[Sequence[int]], kept: Sequence[Sequence[int]]) -> None:
@@ -61,19 +58,11 @@ def directions(new: Tensor, kept: Tensor, *, rank: int, damping: float = DAMPING
     return rows if basis is None else rows @ basis.double().T
 
 
-@torch.no_grad()
 def inputs_of(base: Base, name: str, rows: Sequence[Sequence[int]], *, tokens: int = TOKENS) -> dict[Any, Tensor]:
-    """(tokens, in) inputs of every adapted linear layer, the adapter off, padding left out, from rows evenly chosen until they hold `tokens`."""
+    """(tokens, in) inputs of every adapted linear layer, the same tensor for layers that read the same; from as many rows as hold `tokens`."""
     enough = max(1, min(len(rows), tokens * len(rows) // max(1, sum(min(len(r), base.context) for r in rows))))
-    chosen = [tuple(rows[i * len(rows) // enough][: base.context]) for i in range(enough)]
     found: dict[Any, list[Tensor]] = {}
-    with using(base, None):
-        for group in by_length(chosen, tokens=_PASS_TOKENS):
-            batch = [chosen[i] for i in group]
-            width = max(map(len, batch))
-            real = torch.tensor([[True] * len(r) + [False] * (width - len(r)) for r in batch], device=base.device)
-            with _watched(layers(base, name), found, real):
-                hidden_states(base, batch)
+    read(base, name, [rows[i * len(rows) // enough] for i in range(enough)], lambda module, x: found.setdefault(module, []).append(x))
     joined: dict[tuple[int, ...], Tensor] = {}
     whole = {}
     for module, parts in found.items():
@@ -82,24 +71,3 @@ def inputs_of(base: Base, name: str, rows: Sequence[Sequence[int]], *, tokens: i
             joined[key] = torch.cat(parts)
         whole[module] = joined[key]
     return whole
-
-
-@contextmanager
-def _watched(modules: Sequence[Any], found: dict[Any, list[Tensor]], real: Tensor) -> Iterator[None]:
-    seen: dict[int, tuple[Tensor, Tensor]] = {}  # the input is kept as long as its address stands for it
-
-    def watch(module: Any) -> Any:
-        def take(_: Any, inputs: tuple[Tensor, ...]) -> None:
-            x = inputs[0]
-            if id(x) not in seen:
-                seen[id(x)] = (x, x[real].float())
-            found.setdefault(module, []).append(seen[id(x)][1])
-
-        return take
-
-    handles = [m.base_layer.register_forward_pre_hook(watch(m)) for m in modules]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

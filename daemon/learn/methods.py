@@ -21,6 +21,7 @@ from daemon.learn.data import Example
 from daemon.learn.errors import LearnError, NotFinite
 from daemon.learn.etcon import EtconPlan, edit, labels_of
 from daemon.learn.grpo import consolidate
+from daemon.learn.inputs import freeze
 from daemon.learn.models import Base, drop_adapter, load_adapter, new_adapter, trainable
 from daemon.learn.on_policy import StudentSamples
 from daemon.learn.recall import about_others
@@ -202,7 +203,7 @@ def start(
     if parent is not None:
         load_adapter(base, name, parent, trainable=True)
         if plan.init != "random":
-            null_space.freeze(base, name)
+            freeze(base, name)
         return
     new_adapter(base, name, rank=plan.rank, alpha=plan.alpha, seed=plan.seed)
     if plan.init == "null_space":

@@ -5,17 +5,15 @@ eigenvectors with the r smallest eigenvalues become the rows of A, and B is zero
 while A stays frozen, so A does not train. Base weights are untouched: the folder is a plain PEFT LoRA.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from daemon.learn.batches import by_length, hidden_states
-from daemon.learn.models import Base, using
-
-_PASS_TOKENS = 4096
+from daemon.learn.inputs import freeze, read
+from daemon.learn.models import Base
 
 
 def place(base: Base, name: str, rows: Sequence[Sequence[int]]) -> None:
@@ -28,46 +26,14 @@ def place(base: Base, name: str, rows: Sequence[Sequence[int]]) -> None:
     freeze(base, name)
 
 
-def freeze(base: Base, name: str) -> None:
-    """Keeps the down-projections where they are; also what a version that builds on such a one must do."""
-    for module in layers(base, name):
-        module.lora_A[name].weight.requires_grad_(False)
-
-
-@torch.no_grad()
 def covariances(base: Base, name: str, rows: Sequence[Sequence[int]]) -> dict[Any, Tensor]:
-    """(in, in) mean outer product of the inputs of every adapted linear layer, the adapter off, padding left out."""
+    """(in, in) mean outer product of the inputs of every adapted linear layer."""
     sums: dict[Any, Tensor] = {}
-    count = 0
-    kept = [tuple(r[: base.context]) for r in rows]
-    with using(base, None):
-        for group in by_length(kept, tokens=_PASS_TOKENS):
-            batch = [kept[i] for i in group]
-            width = max(map(len, batch))
-            real = torch.tensor([[True] * len(r) + [False] * (width - len(r)) for r in batch], device=base.device)
-            with _watched(layers(base, name), sums, real):
-                hidden_states(base, batch)
-            count += int(real.sum())
-    return {module: total / count for module, total in sums.items()}
+    counts: Counter[Any] = Counter()
 
+    def add(module: Any, x: Tensor) -> None:
+        sums[module] = sums.get(module, torch.zeros((), device=x.device)) + x.T @ x
+        counts[module] += len(x)
 
-@contextmanager
-def _watched(modules: Sequence[Any], sums: dict[Any, Tensor], real: Tensor) -> Iterator[None]:
-    def watch(module: Any) -> Any:
-        def add(_: Any, inputs: tuple[Tensor, ...]) -> None:
-            x = inputs[0][real].float()  # (tokens, in)
-            sums[module] = sums.get(module, torch.zeros(())).to(x.device) + x.T @ x
-
-        return add
-
-    handles = [m.base_layer.register_forward_pre_hook(watch(m)) for m in modules]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def layers(base: Base, name: str) -> list[Any]:
-    """Every linear layer that adapter `name` adds to."""
-    return [m for m in base.model.modules() if name in getattr(m, "lora_A", {})]
+    read(base, name, rows, add)
+    return {module: total / counts[module] for module, total in sums.items()}

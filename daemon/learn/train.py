@@ -48,9 +48,7 @@ class TrainPlan:
     skew: float = 0.1  # share of the other distribution that the skewed divergences mix in
     beta: float = 0.5  # place of the generalised Jensen-Shannon divergence between the two KLs
     on_policy: float = 0.0  # share of the steps that learn on what the student itself writes
-    init: str = (
-        "apart"  # where the down-projections lie, frozen: "apart" (apart.py), "null_space" (null_space.py); or "random", which train
-    )
+    init: str = "apart"  # where the down-projections lie, frozen: "apart", "null_space" (apart.py, null_space.py); "random" ones train
     drop_largest: float = 0.0  # share of the update's largest entries that is given up after training
     replay_rows: int = 0  # rows of the base's own text that are used; 0: all
     contrast: float = 0.25  # share of the replay that asks about other names what was asked about the new ones (contrast.py)

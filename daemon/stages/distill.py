@@ -54,9 +54,8 @@ def make_version(
     folder = registry.artifacts.verify(parent) if parent else None
     drawn = refused if refused is not None and _has_learnt(registry, refused) else None
     plan = train_plan(settings, warm=parent is not None, gentler=refused is not None and drawn is None, longer=longer)
-    if (
-        parent is not None
-    ):  # what it builds on decides where its down-projections lie and of what rank they are, also after the settings changed
+    if parent is not None:
+        # what it builds on decides where its down-projections lie and of what rank they are, also after the settings changed
         plan |= {"init": parent.settings.get("init", RANDOM), "rank": parent.rank, "alpha": parent.rank}
     how = {"drawn_back_from": drawn.name, "strength": settings.learn.drawn_back} if drawn else {}
     adapter = registry.write.begin_adapter(
