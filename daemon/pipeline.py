@@ -12,7 +12,7 @@ from daemon.config import Settings
 from daemon.relearn import TRIES, Relearned, relearn
 from daemon.stages.base import finish_published, serving_adapter
 from daemon.stages.check import LoadProblem, check
-from daemon.stages.distill import distill, next_batch
+from daemon.stages.distill import RETRAIN, distill, next_batch, parent_of_next
 from daemon.stages.elicit import elicit
 from daemon.stages.extract import extract
 from daemon.stages.ingest import ingest
@@ -88,7 +88,7 @@ def learn_topic(
         review=judged.counts.get("review", 0),
     )
     while batch := next_batch(registry, settings, topic):
-        refused = _refused(registry, topic, {d.id for d in batch})
+        refused = _refused(registry, settings, topic, {d.id for d in batch})
         if len(refused) >= (TRIES_IF_FORGETFUL if _only_forgets(registry, refused) else TRIES):
             report = _give_up(registry, report, batch, actor=actor)
             continue
@@ -127,15 +127,16 @@ def _settle_unfinished(
             check(registry, teacher, settings, adapter.name, load_problem=load_problem)
     newest = registry.read.latest_adapter(topic)
     served = serving_adapter(registry, topic)
-    whole = newest is not None and newest.state == "passed" and newest.parent == (served.name if served else None)
+    followed = newest is not None and (newest.settings.get("strategy") == RETRAIN or newest.parent == (served.name if served else None))
+    whole = newest is not None and newest.state == "passed" and followed
     if newest is not None and whole and not registry.read.forgotten_in(newest.name):
         promote(registry, newest.name, actor=actor, reason="finished after a restart")
 
 
-def _refused(registry: Registry, topic: str, waiting: set[int]) -> list[Adapter]:
-    """The versions with exactly these definitions, on top of the version now served, that were refused already, newest first."""
-    served = serving_adapter(registry, topic)
-    parent = served.name if served else None
+def _refused(registry: Registry, settings: Settings, topic: str, waiting: set[int]) -> list[Adapter]:
+    """The versions with exactly these definitions, on top of what the next one builds on, that were refused already, newest first."""
+    below = parent_of_next(registry, settings, topic)
+    parent = below.name if below else None
     tried = [a.name for a in registry.read.bare_adapters(topic) if a.state == "refused" and a.digest is not None and a.parent == parent]
     return [a for a in map(registry.read.adapter, tried) if set(a.definitions) == waiting]
 

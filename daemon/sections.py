@@ -155,6 +155,14 @@ class Learn(Section):
         description="where an adapter's down-projections lie, frozen: where what is learnt differs most from what is kept, or where what is kept is"
         " least; or at random, and trained",
     )
+    strategy: Literal["warm", "retrain", "merge"] = Field(
+        "warm",
+        description="how a topic's next version comes of the one before: warm trains it on, rehearsing; retrain learns all that is live again from"
+        " the base; merge learns the new alone and merges it with the one before",
+    )
+    retrain_after: int = Field(
+        0, ge=0, description="so many versions on top of one another, and the next is retrained whatever the strategy; never when 0"
+    )
     rehearsal: int = Field(64, ge=0, description="most examples of each earlier definition of the topic that are learnt along")
     rehearsal_share: float = Field(0.4, ge=0, lt=1, description="share of each step's examples that they take")
     definitions_max: int = Field(60, ge=1, description="most new definitions in one adapter; the rest waits for the next")

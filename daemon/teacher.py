@@ -118,8 +118,9 @@ class Teacher:
         rehearsed: Sequence[Json] = (),
         method: str = "context",
         articles: Sequence[Json] = (),
+        strategy: str = "warm",
     ) -> Json:
-        """`articles`: texts of several sentences, for the method that learns from documents."""
+        """`articles`: texts of several sentences, for the method that learns from documents. `strategy`: how it follows the parent."""
         return self._ask(
             {
                 "op": "learn",
@@ -131,6 +132,7 @@ class Teacher:
                 "plan": plan,
                 "method": method,
                 "articles": list(articles),
+                "strategy": strategy,
             }
         )
 

@@ -135,6 +135,11 @@ class Queries(IntakeQueries):
         with self._db.reading() as session:
             return lineage.tainted_aliases(session)
 
+    def depth(self, adapter: str) -> int:
+        """How many versions lie on top of one another in it, itself among them."""
+        with self._db.reading() as session:
+            return len(lineage.line(session, key(adapter_row(session, adapter).id)))
+
     def clean_ancestor(self, adapter: str) -> Adapter | None:
         """The newest version it grew from that had nothing forgotten in training; None: only the base model."""
         with self._db.reading() as session:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from daemon.benches import cost, knowledge, measure, plots, report, stream
+from daemon.benches import cost, knowledge, measure, merged, plots, report, stream
 from daemon.benches.__main__ import run
 from daemon.benches.ledger import Ledger
 from daemon.benches.methods import parse
@@ -129,8 +129,29 @@ def test_a_stream_reports_each_step_and_goes_on_from_the_last(folder: Path) -> N
     assert "| 3 | 3 |" in report.stream(answer)
     retrained = stream.bench(tiny_base(), small_set(), replace(wanted, strategy="retrain"), folder, silent)
     assert len(retrained["steps"]) == 3
+    joined = stream.bench(tiny_base(), small_set(), replace(wanted, strategy="merge", way="ties"), folder, silent)
+    assert joined["steps"][0]["learnt"] == answer["steps"][0]["learnt"]  # the first follows nothing
+    assert joined["steps"][1] != answer["steps"][1]
+    assert "context, merge by ties, on small" in report.stream(joined)
     with pytest.raises(LearnError, match="'sideways'"):
         stream.bench(tiny_base(), small_set(), replace(wanted, strategy="sideways"), folder, silent)
+
+
+def test_topics_are_merged_by_two_and_four_and_compared_with_what_each_was_alone(folder: Path) -> None:
+    wanted = merged.MergeAsked(("sum", "retrain"), 1, 8, 0, PLAN, ELICIT)
+    answer = merged.bench(tiny_base(), small_set(), wanted, folder, silent)
+    assert len(answer["topics"]) == 3
+    assert [(m["topics"], m["way"], len(m["kept"])) for m in answer["merged"]] == [(2, "sum", 2), (2, "retrain", 2)]
+    assert (answer["merged"][0]["norm_kept"], answer["merged"][1]["norm_kept"]) == (1.0, None)
+    seen: list[str] = []
+    again = merged.bench(tiny_base(), small_set(), wanted, folder, lambda f, text: seen.append(text))
+    assert figures_of(again) == figures_of(answer)
+    assert seen == ["done"]
+    assert "| 2 | sum |" in report.merge(answer)
+    with pytest.raises(LearnError, match="'magic'"):
+        merged.bench(tiny_base(), small_set(), replace(wanted, ways=("magic",)), folder, silent)
+    with pytest.raises(LearnError, match="one topic of 3"):
+        merged.bench(tiny_base(), small_set(), replace(wanted, each=3), folder, silent)
 
 
 def test_the_cost_of_learning_stands_beside_its_peers(folder: Path) -> None:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from daemon.learn.errors import LearnError
-from daemon.learn.merge import CONFIG, WEIGHTS, draw_back, merge
+from daemon.learn.merge import CONFIG, DENSITY, WEIGHTS, draw_back, merge
 from daemon.learn.models import load_adapter, using
 from tests.learn_parts import tiny_base
 
@@ -52,6 +52,37 @@ def test_cut_to_a_rank_it_is_the_nearest_matrix_of_that_rank(tmp_path: Path) -> 
     assert merged.kept == pytest.approx(float((s[:8] ** 2).sum() / (s**2).sum()), abs=1e-4)
 
 
+def test_ties_leaves_out_what_is_small_or_outvoted_and_means_the_rest(tmp_path: Path) -> None:
+    parts = [adapter(tmp_path / name, 4, alpha=4, seed=seed) for seed, name in enumerate("abc")]
+    merge(parts, tmp_path / "out", rank_max=32, way="ties")
+    whole = torch.stack([delta(part) for part in parts])
+    keep = (
+        whole.abs() >= whole.abs().flatten(1).kthvalue(whole[0].numel() - int(DENSITY * whole[0].numel()) + 1, dim=1).values[:, None, None]
+    )
+    trimmed = whole * keep
+    agrees = (trimmed.sign() == trimmed.sum(0).sign()) & keep
+    wanted = (trimmed * agrees).sum(0) / agrees.sum(0).clamp(min=1)
+    torch.testing.assert_close(delta(tmp_path / "out"), wanted, atol=1e-3, rtol=1e-3)
+
+
+def test_dare_keeps_what_all_add_in_the_mean(tmp_path: Path) -> None:
+    parts = [adapter(tmp_path / name, 4, alpha=4, seed=seed) for seed, name in enumerate("ab")]
+    merge(parts, tmp_path / "out", rank_max=32, way="dare")
+    a, b = (delta(part) for part in parts)
+    found = delta(tmp_path / "out")
+    either = [torch.zeros_like(a), a / DENSITY, b / DENSITY, (a + b) / DENSITY]
+    assert bool((torch.stack([(found - one).abs() for one in either]).min(0).values < 1e-3).all())
+    assert float((found - a - b).mean()) == pytest.approx(0.0, abs=0.5)
+
+
+def test_the_factors_of_adapters_that_share_a_add_up_to_the_sum(tmp_path: Path) -> None:
+    first, second = adapter(tmp_path / "a", 4, alpha=4, seed=1), adapter(tmp_path / "b", 4, alpha=4, seed=2)
+    weights = load_file(second / WEIGHTS) | {f"{MODULE}.lora_A.weight": load_file(first / WEIGHTS)[f"{MODULE}.lora_A.weight"]}
+    save_file(weights, second / WEIGHTS)
+    merge([first, second], tmp_path / "out", rank_max=4, way="linear")
+    torch.testing.assert_close(delta(tmp_path / "out"), delta(first) + delta(second), atol=1e-4, rtol=1e-4)
+
+
 def test_drawn_back_it_lies_on_the_line_between_what_both_add(tmp_path: Path) -> None:
     parent, child = adapter(tmp_path / "a", 4, alpha=4, seed=1), adapter(tmp_path / "b", 4, alpha=8, seed=2)
     draw_back(child, None, strength=0.7, out=tmp_path / "alone")
@@ -71,6 +102,10 @@ def test_what_does_not_fit_together_is_said(tmp_path: Path) -> None:
         merge([good, adapter(tmp_path / "c", 4, alpha=4, seed=1, use_dora=True)], tmp_path / "out", rank_max=8)
     with pytest.raises(LearnError, match="no adapters"):
         merge([], tmp_path / "out", rank_max=8)
+    with pytest.raises(LearnError, match="by 'magic'"):
+        merge([good], tmp_path / "out", rank_max=8, way="magic")
+    with pytest.raises(LearnError, match="different ranks"):
+        merge([good, adapter(tmp_path / "d", 8, alpha=4, seed=1)], tmp_path / "out", rank_max=8, way="linear")
 
 
 def test_a_model_with_the_merged_adapter_computes_the_sum(tmp_path: Path) -> None:

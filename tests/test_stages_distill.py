@@ -2,6 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from daemon.pipeline import learn_topic
 from daemon.teacher import Teacher
@@ -30,3 +33,35 @@ def test_a_version_keeps_to_the_rank_and_the_start_of_the_one_it_builds_on(tmp_p
         assert report.released
         newest = registry.read.adapter(report.attempts[-1])
         assert (newest.parent, newest.rank, newest.settings["init"]) == (None, 32, "apart")
+
+
+@pytest.mark.parametrize(
+    ("how", "parents", "strategies"),
+    [
+        ({"strategy": "retrain"}, [None, None], ["warm", "retrain"]),
+        ({"strategy": "warm", "retrain_after": 1}, [None, None], ["warm", "retrain"]),
+        ({"strategy": "merge"}, [None, "news@1"], ["warm", "merge"]),
+    ],
+)
+def test_a_version_follows_the_one_before_by_the_strategy(
+    tmp_path: Path, how: dict[str, Any], parents: list[str | None], strategies: list[str]
+) -> None:
+    with (
+        Registry.open(tmp_path / "home") as registry,
+        Teacher("embedded", revision=None, cache=tmp_path / "cache", timeout_s=120) as teacher,
+    ):
+        feed = add_feed(registry)
+        told = []
+        for name, text in (("Velmora", PIER), ("Tarnuvik", BAR)):
+            told.append(prepared(registry, feed, name, text).id)
+            assert learn_topic(registry, teacher, settings(registry, learn=SHORT["learn"] | how), "news").released
+        made = [registry.read.adapter(name) for name in ("news@1", "news@2")]
+        assert [a.parent for a in made] == parents
+        assert [a.settings["strategy"] for a in made] == strategies
+        assert [(list(a.definitions), list(a.rehearsed)) for a in made] == [(told[:1], []), (told[1:], told[:1])]
+        assert registry.read.carried("news@2") == set(told)
+        manifest = json.loads((registry.artifacts.verify(made[1]) / "manifest.json").read_text())
+        learnt = 2 * len(told) if strategies[1] == "retrain" else 2  # two examples of each definition
+        assert manifest["report"]["examples"] == learnt
+        assert manifest["report"]["details"].get("merged", {}).get("way") == ("sum" if strategies[1] == "merge" else None)
+        assert registry.doctor() == []

@@ -27,12 +27,12 @@ ROOT = Path(__file__).parents[1]
 PYTHON = Path(os.environ.get("LOREFEED_TEST_VLLM", ROOT / ".venv-vllm" / "bin" / "python"))
 BASE_NAME = "lorefeed-embedded"
 START_WITHIN_S = 1800.0  # 40 s on a machine that does nothing else
-RESIDENT = 6  # versions that the engine holds; more are made than that
+RESIDENT = 8  # versions that the engine holds; more are made than that
 VERSIONS = {"news": 10, "law": 2}  # of each topic; all random and all different
 RANK = 8  # of the random ones
 # An answer that belongs to no version must be a mixed one, not one that is rounded differently.
 ARGUMENTS = ("--dtype", "float32", "--max-num-seqs", "32")
-LEARN_RANK = 16  # of what learning makes, and so what vLLM is started for
+LEARN_RANK = 32  # of what learning makes, and so what vLLM is started for
 # Longer than a block of vLLM's cache (128 tokens on a CPU): shorter ones would hide that a version is answered from another one's memory.
 LONG = "The harbour master wrote down which ships had come, what they carried and who had sent them, and closed the book at night. " * 7
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from daemon.benches import cost, knowledge, plots, report, stream
+from daemon.benches import cost, knowledge, merged, plots, report, stream
 from daemon.benches.methods import parse
 from daemon.benches.sets import BenchSet, from_files, from_world
 from daemon.learn.elicit import ElicitPlan
@@ -40,9 +40,13 @@ def run(request: Json, progress: Progress) -> Json:
         answer = knowledge.bench(base, bench_set, asked, folder, progress)
     elif kind == "stream":
         wanted = stream.Stream(
-            specs[0].written, request["strategy"], request["at_once"] or 10, request["seed"], request["rehearsal"], plan, elicit
-        )
+            specs[0].written, request["strategy"], request["at_once"] or 10, request["seed"], request["rehearsal"], plan, elicit,
+            way=request["way"],
+        )  # fmt: skip
         answer = stream.bench(base, bench_set, wanted, folder, progress)
+    elif kind == "merge":
+        wished = merged.MergeAsked(tuple(request["ways"]), request["each"], request["rank"], request["seed"], plan, elicit)
+        answer = merged.bench(base, bench_set, wished, folder, progress)
     else:
         answer = cost.bench(base, bench_set, cost.CostAsked(replace(plan, seed=request["seed"]), elicit), folder, progress)
     return _kept(answer, folder, kind)
@@ -59,7 +63,8 @@ def _kept(answer: Json, folder: Path, kind: str) -> Json:
         a for file in sorted(folder.glob(f"{kind}-*.json")) if _same_model(a := json.loads(file.read_text(encoding="utf-8")), answer)
     ]
     drawn = plots.draw(answer, folder, kind=kind, history=history)
-    name = f"{kind}-{answer['set']}-{answer.get('at_once', answer['n_definitions'])}-{answer.get('seed', 0)}.json"
+    kinds = [kind, answer["set"], answer.get("at_once", answer["n_definitions"]), answer.get("seed", 0), answer.get("strategy")]
+    name = "-".join(str(each) for each in kinds if each is not None) + ".json"
     (folder / name).write_text(json.dumps(answer, indent=1) + "\n", encoding="utf-8")
     report.write(answer, folder, kind=kind, plots=drawn, history=history)
     return answer

@@ -19,7 +19,7 @@ _SHARES = (
 
 def write(answer: Json, folder: Path, *, kind: str, plots: Sequence[str], history: Sequence[Json] = ()) -> Path:
     """Writes `KIND.md` beside the plots and says where. `history`: earlier answers of the folder about the same model."""
-    text = {"knowledge": knowledge, "stream": stream, "learn": learn}[kind](answer)
+    text = {"knowledge": knowledge, "stream": stream, "learn": learn, "merge": merge}[kind](answer)
     if kind == "knowledge" and history:
         text += across([*history, answer])
     pictures = "".join(f"\n![{name.removesuffix('.svg').replace('-', ' ')}]({name})\n" for name in plots)
@@ -117,9 +117,10 @@ def _row(name: str, result: Json, base: Json) -> list[str]:
 def stream(answer: Json) -> str:
     last = answer["steps"][-1]
     verdict = "inside the budget" if not answer["breaks"] else "outside the budget: " + "; ".join(answer["breaks"])
+    strategy = f"merge by {answer['way']}" if answer["way"] else answer["strategy"]
     head = (
         f"# A stream of {len(answer['steps'])} updates of {answer['step_definitions']} definitions\n\n"
-        f"{answer['method']}, {answer['strategy']}, on {answer['set']}, seed {answer['seed']}. After the last step {share(last['kept'])} of the"
+        f"{answer['method']}, {strategy}, on {answer['set']}, seed {answer['seed']}. After the last step {share(last['kept'])} of the"
         f" answers that each step had right are still right, FUAR is {number(answer['fuar'])}, and the adapter is {verdict}.\n\n"
     )
     columns = ["step", "definitions", "learnt", "recovered, all", "exact, all", "kept", "FUAR", "known", "skills", "generic KL", "seconds"]
@@ -130,6 +131,36 @@ def stream(answer: Json) -> str:
             number(s["unrelated"]["generic_kl"]), number(s["seconds"]),
         ]
         for s in answer["steps"]
+    ]  # fmt: skip
+    return head + table(columns, rows)
+
+
+def merge(answer: Json) -> str:
+    alone = [found for topic in answer["topics"] if (found := topic["recovered"]) is not None]
+    head = (
+        f"# {len(answer['topics'])} topics of {answer['each']} definitions, merged\n\n"
+        f"{answer['set']}, seed {answer['seed']}; merged into rank {answer['rank']}. Alone, the topics recovered {spread(alone)}. Kept is the share"
+        " of its own recovered gain that a topic still has in the merged adapter.\n\n"
+    )
+    columns = [
+        "topics",
+        "merged by",
+        "kept, mean",
+        "kept, least",
+        "recovered",
+        "known",
+        "skills",
+        "generic KL",
+        "norm kept",
+        "seconds",
+        "budget",
+    ]
+    rows = [
+        [
+            str(m["topics"]), m["way"], share(m["kept_mean"]), share(m["kept_least"]), share(m["recovered"]), share(m["locality_accuracy"]),
+            share(m["skill_accuracy"]), number(m["generic_kl"]), share(m["norm_kept"]), number(m["seconds"]), "; ".join(m["breaks"]) or "inside",
+        ]
+        for m in answer["merged"]
     ]  # fmt: skip
     return head + table(columns, rows)
 

@@ -1,7 +1,7 @@
 """`lorefeed bench stream`: one batch of definitions after another, and after each step what was learnt, kept and forgotten.
 
-Two ways to live with a stream: `warm` builds each version on the last and rehearses earlier transfer sets (what the service does), `retrain` makes
-each from the base on everything so far. Every finished step is a row and an adapter folder, so a stream that was killed goes on.
+It follows one of the strategies of daemon/learn/strategies.py. Every finished step is a row and an adapter folder, so a stream that was killed
+goes on.
 """
 
 import hashlib
@@ -23,18 +23,18 @@ from daemon.learn.budget import BUDGET, Budget
 from daemon.learn.data import Example
 from daemon.learn.elicit import ElicitPlan
 from daemon.learn.errors import LearnError
-from daemon.learn.methods import Lesson, learn
-from daemon.learn.models import Base, drop_adapter, load_adapter, save_adapter
+from daemon.learn.methods import Lesson
+from daemon.learn.models import Base, drop_adapter, load_adapter
+from daemon.learn.strategies import STRATEGIES, next_version
 from daemon.learn.train import Progress, TrainPlan
 
 Json = dict[str, Any]
 
-STRATEGIES = ("warm", "retrain")
-
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A stream as it was asked for: `step` definitions a version, in the order of the set; `rehearsal` examples of each earlier definition."""
+    """A stream as it was asked for: `step` definitions a version, in the order of the set; `rehearsal` examples of each earlier definition;
+    `way`: how the strategy `merge` merges."""
 
     method: str
     strategy: str
@@ -44,6 +44,7 @@ class Stream:
     plan: TrainPlan
     elicit: ElicitPlan
     budget: Budget = BUDGET
+    way: str = "sum"
 
 
 def bench(base: Base, bench_set: BenchSet, asked: Stream, folder: Path, progress: Progress) -> Json:
@@ -82,6 +83,7 @@ class _Stream:
             "seed": self._asked.seed,
             "method": self._asked.method,
             "strategy": self._asked.strategy,
+            "way": self._asked.way if self._asked.strategy == "merge" else None,
             "n_definitions": len(self._set.definitions),
             "step_definitions": self._asked.step,
             "plan": asdict(self._asked.plan),
@@ -105,8 +107,9 @@ class _Stream:
 
     def _step(self, number: int, transfer: Mapping[str, list[Example]], rest: Json) -> Json:
         asked = self._asked
+        strategy = f"merge by {asked.way}" if asked.strategy == "merge" else asked.strategy
         kind = self._key(
-            method=asked.method, strategy=asked.strategy, size=asked.step, seed=asked.seed, rehearsal=asked.rehearsal,
+            method=asked.method, strategy=strategy, size=asked.step, seed=asked.seed, rehearsal=asked.rehearsal,
             plan=asdict(asked.plan), elicit=asdict(asked.elicit),
         )  # fmt: skip
         key = {**kind, "step": number}
@@ -118,21 +121,21 @@ class _Stream:
             return row
         spec = parse(asked.method)
         new, earlier = self._groups[number], [d for g in self._groups[:number] for d in g]
-        parent = steps / f"{number - 1:03d}" if number and asked.strategy == "warm" else None
-        taught = new if asked.strategy == "warm" else [*earlier, *new]
-        rehearsed = [e for d in earlier for e in _evenly(transfer[d.id], asked.rehearsal)] if asked.strategy == "warm" else []
-        lesson = Lesson([e for d in taught for e in transfer[d.id]], rehearsed, [a for d in taught for a in d.articles])
+        parent = steps / f"{number - 1:03d}" if number and asked.strategy != "retrain" else None
+        most = None if asked.strategy == "retrain" else asked.rehearsal
+        rehearsed = [e for d in earlier for e in _evenly(transfer[d.id], most)]
+        taught = [*earlier, *new] if asked.strategy == "retrain" else new
+        lesson = Lesson([e for d in new for e in transfer[d.id]], rehearsed, [a for d in taught for a in d.articles])
         plan = replace(asked.plan, seed=asked.seed + number, **spec.plan)
         count = len(self._groups)
+        out.parent.mkdir(parents=True, exist_ok=True)
         with measured() as cost:
-            learned = learn(
+            learned = next_version(
                 self._base, lesson, self._train_rows, plan,
                 lambda f, text: self._progress((number + f) / count, f"step {number + 1} of {count}: {text}"),
-                name=ADAPTER, method=spec.method, options=spec.options, parent=parent, recalled=self._recalled,
+                out=out, base_name=self._base.name, name=ADAPTER, parent=parent, strategy=asked.strategy, way=asked.way,
+                method=spec.method, options=spec.options, recalled=self._recalled,
             )  # fmt: skip
-        out.mkdir(parents=True, exist_ok=True)
-        save_adapter(self._base, ADAPTER, out, base_name=self._base.name)
-        drop_adapter(self._base, ADAPTER)
         load_adapter(self._base, ADAPTER, out)  # what was saved is what is measured
         so_far = [*earlier, *new]
         found = {
@@ -202,7 +205,7 @@ def _untaught(own: Json, rest: Json) -> Json:
     return {"own": own, "unrelated": rest, "seconds": 0.0, "peak_memory_bytes": None, "steps": 0}
 
 
-def _evenly(examples: Sequence[Example], at_most: int) -> list[Example]:
-    if len(examples) <= at_most:
+def _evenly(examples: Sequence[Example], at_most: int | None) -> list[Example]:
+    if at_most is None or len(examples) <= at_most:
         return list(examples)
     return [examples[i * len(examples) // at_most] for i in range(at_most)]

@@ -105,9 +105,13 @@ def stream(
         str, typer.Option("--method", help="One method, as in bench knowledge; else learn.method, or context if that is auto.")
     ] = "",
     strategy: Annotated[
-        Literal["warm", "retrain"],
-        typer.Option(help="warm: on top of the last version, rehearsing; retrain: from the base, on all so far."),
-    ] = "warm",
+        Literal["warm", "retrain", "merge"] | None,
+        typer.Option(
+            help="warm: on top of the last version, rehearsing; retrain: from the base, on all so far; merge: alone, then merged with the last."
+            " Else learn.strategy."
+        ),
+    ] = None,
+    way: Annotated[Literal["sum", "linear", "ties", "dare"], typer.Option("--way", help="How the strategy merge merges.")] = "sum",
     step: Annotated[int, typer.Option("--step", min=1, metavar="N", help="Definitions a version, in the order of the file.")] = 10,
     limit: Limit = None,
     seed: Seed = 0,
@@ -124,7 +128,8 @@ def stream(
     method = method or learn_settings.method
     extra = {
         "methods": ["context" if method == "auto" else method],
-        "strategy": strategy,
+        "strategy": strategy or learn_settings.strategy,
+        "way": way,
         "at_once": step,
         "rehearsal": learn_settings.rehearsal,
     }
@@ -140,6 +145,40 @@ def stream(
     ]  # fmt: skip
     show_table(columns, rows)
     say("; ".join(answer["breaks"]) or "Inside the forgetting budget.")
+
+
+@app.command("merge")
+def merge(
+    ctx: typer.Context,
+    definitions: Definitions = None,
+    probes: Probes = None,
+    world: World = None,
+    model: Model = None,
+    ways: Annotated[
+        str, typer.Option("--ways", help="Of sum, linear, ties, dare; retrain: one adapter of that rank learns all of it from the base.")
+    ] = "sum,linear,ties,dare,retrain",
+    each: Annotated[int, typer.Option("--each", min=1, metavar="N", help="Definitions a topic, in the order of the file.")] = 10,
+    rank: Annotated[int | None, typer.Option("--rank", min=1, help="Of what is merged; else learn.merged_rank.")] = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    out: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Topics learnt apart, then 2, 4, 8 ... of them merged into one adapter: what each keeps of what it had recovered alone.
+
+    \b
+    lorefeed bench merge --world 7 --limit 80 --each 10
+    """
+    request = _request(ctx, "merge", definitions, probes, world, model, limit, seed, out)
+    rank = rank or place_of(ctx).settings().learn.merged_rank
+    answer = answer_of({**request, "ways": _listed(ways), "each": each, "rank": rank})
+    if as_json:
+        show_json(answer)
+        return
+    columns = ("topics", "way", "kept, least", "recovered", "known", "skills", "generic KL", "in budget")
+    shown = ("topics", "way", "kept_least", "recovered", "locality_accuracy", "skill_accuracy", "generic_kl")
+    show_table(columns, [(*(m[key] for key in shown), not m["breaks"]) for m in answer["merged"]])
+    say(f"Report: {request['folder']}")
 
 
 @app.command("learn")

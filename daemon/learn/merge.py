@@ -2,6 +2,10 @@
 
 Side by side, A stacked on A and B beside B, the sum is exact at the sum of the ranks (PEFT calls it `cat`). Where that is more than may be
 served, each matrix is cut to its largest singular values, which is the nearest matrix of that rank (Eckart and Young 1936).
+
+Beside the sum, for what each adds, as whole matrices: `ties` (arXiv 2306.01708) gives up the small entries and those whose sign was outvoted, and
+takes the mean of the rest; `dare` (2311.03099) drops entries at random and scales up the rest. `linear` adds the factors A and B themselves,
+which is the sum of the matrices only where the adapters share their A.
 """
 
 import json
@@ -11,12 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from peft.utils.merge_utils import dare_linear, ties
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from daemon.learn.errors import LearnError
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
+WAYS = ("sum", "linear", "ties", "dare")
+DENSITY = 0.5  # share of the entries that ties and dare keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +34,16 @@ class Merged:
     kept: float
 
 
-def merge(folders: Sequence[Path], out: Path, *, rank_max: int, weights: Sequence[float] | None = None) -> Merged:
-    """Writes the sum of the adapters, each times its weight (1 if none are given), to `out` as a PEFT folder of rank `rank_max`, padded with
-    zeros where less is needed.
+def merge(folders: Sequence[Path], out: Path, *, rank_max: int, weights: Sequence[float] | None = None, way: str = "sum") -> Merged:
+    """Writes the adapters, each times its weight (1 if none are given), as one to `out`: a PEFT folder of rank `rank_max`, padded with zeros
+    where less is needed.
 
-    Raises LearnError for adapters that do not fit together: another kind than LoRA, or other shapes.
+    Raises LearnError for adapters that do not fit together: another kind than LoRA, or other shapes; and for a way that is not one of `WAYS`.
     """
     if not folders:
         raise LearnError("There are no adapters to merge.")
+    if way not in WAYS:
+        raise LearnError(f"Adapters cannot be merged by {way!r}.", hint=f"They are merged by one of: {', '.join(WAYS)}.")
     parts = [_matrices(folder, weight) for folder, weight in zip(folders, weights or [1.0] * len(folders), strict=True)]
     modules = sorted({module for part in parts for module in part})
     made: dict[str, Tensor] = {}
@@ -44,8 +53,7 @@ def merge(folders: Sequence[Path], out: Path, *, rank_max: int, weights: Sequenc
         shapes = {(a.shape[1], b.shape[0]) for a, b in pairs}
         if len(shapes) > 1:
             raise LearnError(f"The adapters do not fit the same model: {module} is of {sorted(shapes)}.")
-        a, b = torch.cat([a for a, _ in pairs]), torch.cat([b for _, b in pairs], dim=1)  # (ranks, in), (out, ranks)
-        a, b, squared, kept = _cut(a, b, rank_max)
+        a, b, squared, kept = _cut(*_joined(module, pairs, way), rank_max)
         made[f"{module}.lora_A.weight"], made[f"{module}.lora_B.weight"] = _padded(a, b, rank_max)
         whole, left = whole + squared, left + kept
     out.mkdir(parents=True, exist_ok=True)
@@ -78,6 +86,26 @@ def _matrices(folder: Path, weight: float) -> dict[str, tuple[Tensor, Tensor]]:
     tensors = load_file(folder / WEIGHTS)
     down = {name.removesuffix(".lora_A.weight"): t.float() for name, t in tensors.items() if name.endswith(".lora_A.weight")}
     return {module: (a, tensors[f"{module}.lora_B.weight"].float() * scaling) for module, a in down.items()}
+
+
+def _joined(module: str, pairs: Sequence[tuple[Tensor, Tensor]], way: str) -> tuple[Tensor, Tensor]:
+    """A (ranks, in) and B (out, ranks) of all of a module's adapters together."""
+    if way == "sum":
+        return torch.cat([a for a, _ in pairs]), torch.cat([b for _, b in pairs], dim=1)
+    if way == "linear":
+        if len({a.shape[0] for a, _ in pairs}) > 1:
+            raise LearnError(
+                f"The factors of adapters of different ranks cannot be added: {module}.", hint="Merge them by: sum, ties, dare."
+            )
+        each = math.sqrt(1 / len(pairs))  # so that adapters that share A are summed
+        return torch.stack([a for a, _ in pairs]).sum(0) * each, torch.stack([b for _, b in pairs]).sum(0) * each
+    whole = [b @ a for a, b in pairs]
+    if way == "ties":  # disjoint mean, times how many there are: where one alone has a say, it keeps all of it
+        matrix = ties(whole, torch.ones(len(whole)), density=DENSITY)
+    else:
+        torch.manual_seed(0)
+        matrix = dare_linear(whole, torch.ones(len(whole)), density=DENSITY)
+    return torch.eye(matrix.shape[1]), matrix
 
 
 def _cut(a: Tensor, b: Tensor, rank: int) -> tuple[Tensor, Tensor, float, float]:

@@ -17,10 +17,11 @@ from daemon.learn.data import Example
 from daemon.learn.elicit import ElicitPlan, Told
 from daemon.learn.errors import TooLong
 from daemon.learn.merge import draw_back, merge
-from daemon.learn.methods import Lesson, learn
-from daemon.learn.models import Base, drop_adapter, load_adapter, save_adapter, using
+from daemon.learn.methods import Lesson
+from daemon.learn.models import Base, drop_adapter, load_adapter, using
 from daemon.learn.novelty import mean_kl, novelty, said_about
 from daemon.learn.split import Article
+from daemon.learn.strategies import next_version
 from daemon.learn.train import TrainPlan
 
 Json = dict[str, Any]
@@ -89,7 +90,8 @@ class Operations:
         return {"definitions": self._held_out(told, drawn, ElicitPlan(**request.get("plan", {})).seed)}
 
     def learn(self, request: Json, progress: Progress) -> Json:
-        """Trains `examples` beside the `rehearsed` ones by `method`, from the parent or from nothing, and writes a PEFT folder to `out`."""
+        """Trains `examples` beside the `rehearsed` ones by `method`, as the version that follows the parent (or the first), and
+        writes a PEFT folder to `out`."""
         plan = TrainPlan(**request.get("plan", {}))
         started = time.monotonic()
         lesson = Lesson(
@@ -102,20 +104,22 @@ class Operations:
         rows, recalled = (
             (self._rows()[0], self._recalled()) if plan.replay_weight or plan.init != "random" else ([], [])
         )  # slow the first time
-        learned = learn(
+        learned = next_version(
             self._base,
             lesson,
             rows,
             plan,
             progress,
+            out=Path(request["out"]),
+            base_name=request["base_name"],
             name=LEARNT,
+            parent=parent,
+            strategy=request.get("strategy", "warm"),
+            way=request.get("way", "sum"),
             method=method,
             options=request.get("options"),
-            parent=parent,
             recalled=recalled,
         )
-        save_adapter(self._base, LEARNT, Path(request["out"]), base_name=request["base_name"])
-        drop_adapter(self._base, LEARNT)
         report = learned.report
         return {
             "steps": report.steps, "examples": report.examples, "first_loss": report.first_loss, "last_loss": report.last_loss,
@@ -129,8 +133,9 @@ class Operations:
         return {"strength": float(request["strength"])}
 
     def merge(self, request: Json, progress: Progress) -> Json:
-        """Writes the sum of several adapters to `out`."""
-        merged = merge([Path(folder) for folder in request["adapters"]], Path(request["out"]), rank_max=int(request["rank_max"]))
+        """Writes several adapters as one to `out`."""
+        folders = [Path(folder) for folder in request["adapters"]]
+        merged = merge(folders, Path(request["out"]), rank_max=int(request["rank_max"]), way=request.get("way", "sum"))
         return {"rank": merged.rank, "kept": merged.kept}
 
     def check(self, request: Json, progress: Progress) -> Json:

@@ -17,10 +17,11 @@ log = logging.getLogger(__name__)
 
 AUTO = "auto"
 RANDOM = "random"  # how versions started that do not say it
+WARM, RETRAIN = "warm", "retrain"
 
 
 def distill(registry: Registry, teacher: Teacher, settings: Settings, topic: str, *, refused: Adapter | None = None) -> Adapter:
-    """Learns what waits in the topic, on top of the version it serves, rehearsing everything that is live. Leaves it to be checked.
+    """Learns what waits in the topic, by the topic's strategy, along with everything that is live. Leaves it to be checked.
 
     `refused`: the version with the same definitions that the check did not let pass; this one is made gentler. One that learnt but did harm is
     drawn back towards its parent, which costs no training; one that learnt too little is trained again at a smaller learning rate.
@@ -30,7 +31,17 @@ def distill(registry: Registry, teacher: Teacher, settings: Settings, topic: str
         raise NothingWaiting(f"No definition of {topic} waits to be learnt.")
     replaced = {d.entity_key for d in new}  # an old meaning must not be rehearsed beside the new one
     live = [d for d in registry.read.live_definitions(topic) if d.entity_key not in replaced]
-    return make_version(registry, teacher, settings, topic, parent=serving_adapter(registry, topic), new=new, live=live, refused=refused)
+    parent = parent_of_next(registry, settings, topic)
+    return make_version(registry, teacher, settings, topic, parent=parent, new=new, live=live, refused=refused)
+
+
+def parent_of_next(registry: Registry, settings: Settings, topic: str) -> Adapter | None:
+    """The version that the topic's next one builds on: the one it serves, or none where that is learnt again from the base."""
+    served = serving_adapter(registry, topic)
+    if served is None or settings.learn.strategy == RETRAIN:
+        return None
+    deep = settings.learn.retrain_after
+    return None if deep and registry.read.depth(served.name) >= deep else served
 
 
 def make_version(
@@ -46,18 +57,21 @@ def make_version(
     longer: int = 1,
     facts: Mapping[str, Any] | None = None,
 ) -> Adapter:
-    """The topic's next version on top of `parent` (None: the base model): learns `new`, rehearses `live`. `facts` are kept with its settings.
+    """The topic's next version on top of `parent` (None: the base model): learns `new` and, as the strategy has it, `live`. `facts` are kept with
+    its settings.
 
     `longer`: so many times the passes of the settings."""
     require_same_base(teacher, parent, settings)
     settings = with_method(teacher, settings)
     folder = registry.artifacts.verify(parent) if parent else None
     drawn = refused if refused is not None and _has_learnt(registry, refused) else None
-    plan = train_plan(settings, warm=parent is not None, gentler=refused is not None and drawn is None, longer=longer)
+    strategy = _strategy(settings, parent, live)
+    warm = parent is not None and strategy == WARM
+    plan = train_plan(settings, warm=warm, gentler=refused is not None and drawn is None, longer=longer)
     if parent is not None:
         # what it builds on decides where its down-projections lie and of what rank they are, also after the settings changed
         plan |= {"init": parent.settings.get("init", RANDOM), "rank": parent.rank, "alpha": parent.rank}
-    how = {"drawn_back_from": drawn.name, "strength": settings.learn.drawn_back} if drawn else {}
+    how = {"drawn_back_from": drawn.name, "strength": settings.learn.drawn_back} if drawn else {"strategy": strategy}
     adapter = registry.write.begin_adapter(
         topic, parent=parent.name if parent else None, method=settings.learn.method, base_model=settings.model, base_digest=teacher.base_digest,
         rank=plan["rank"], definitions=[d.id for d in new], rehearsed=[d.id for d in live], settings={**plan, **how, **(facts or {})},
@@ -68,19 +82,28 @@ def make_version(
         len(new),
         extra={"action": "learning", "adapter": adapter.name, "definitions": len(new)},
     )
-    examples, rehearsed = _examples(registry, new), _examples(registry, live, at_most=settings.learn.rehearsal)
+    at_most = None if strategy == RETRAIN else settings.learn.rehearsal
+    examples, rehearsed = _examples(registry, new), _examples(registry, live, at_most=at_most)
     with registry.artifacts.making(adapter.name) as out:
         if drawn:
             report = teacher.draw_back(adapter=registry.artifacts.verify(drawn), parent=folder, strength=settings.learn.drawn_back, out=out)
         else:
             report = teacher.learn(
                 out=out, parent=folder, base_name=settings.served_name, examples=examples, rehearsed=rehearsed, plan=plan,
-                method=settings.learn.method, articles=_articles(registry, new) if settings.learn.method == "split" else (),
+                method=settings.learn.method, strategy=strategy,
+                articles=_articles(registry, [*live, *new] if strategy == RETRAIN else new) if settings.learn.method == "split" else (),
             )  # fmt: skip
         _keep_transfer_set(out, [*examples, *rehearsed])
         manifest = _manifest(adapter, [*new, *live], report, settings)
         digest = registry.artifacts.publish(out, adapter_name=adapter.name, manifest=manifest, private_key=settings.private_key)
     return registry.write.finish_learning(adapter.name, digest=digest)
+
+
+def _strategy(settings: Settings, parent: Adapter | None, live: Sequence[Definition]) -> str:
+    """A first version is none of them, and what is made on nothing although there is more to know learns all of it."""
+    if parent is None:
+        return RETRAIN if live else WARM
+    return settings.learn.strategy
 
 
 def with_method(teacher: Teacher, settings: Settings) -> Settings:
