@@ -41,7 +41,7 @@ def run(request: Json, progress: Progress) -> Json:
     elif kind == "stream":
         wanted = stream.Stream(
             specs[0].written, request["strategy"], request["at_once"] or 10, request["seed"], request["rehearsal"], plan, elicit,
-            way=request["way"],
+            way=request["way"], warm_rate=request["warm_rate"],
         )  # fmt: skip
         answer = stream.bench(base, bench_set, wanted, folder, progress)
     elif kind == "merge":

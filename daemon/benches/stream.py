@@ -34,7 +34,7 @@ Json = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Stream:
     """A stream as it was asked for: `step` definitions a version, in the order of the set; `rehearsal` examples of each earlier definition;
-    `way`: how the strategy `merge` merges."""
+    `way`: how the strategy `merge` merges; `warm_rate`: factor on the learning rate of what follows another version by `warm`."""
 
     method: str
     strategy: str
@@ -45,6 +45,7 @@ class Stream:
     elicit: ElicitPlan
     budget: Budget = BUDGET
     way: str = "sum"
+    warm_rate: float = 1.0
 
 
 def bench(base: Base, bench_set: BenchSet, asked: Stream, folder: Path, progress: Progress) -> Json:
@@ -110,7 +111,7 @@ class _Stream:
         strategy = f"merge by {asked.way}" if asked.strategy == "merge" else asked.strategy
         kind = self._key(
             method=asked.method, strategy=strategy, size=asked.step, seed=asked.seed, rehearsal=asked.rehearsal,
-            plan=asdict(asked.plan), elicit=asdict(asked.elicit),
+            warm_rate=asked.warm_rate, plan=asdict(asked.plan), elicit=asdict(asked.elicit),
         )  # fmt: skip
         key = {**kind, "step": number}
         # a folder belongs to exactly this stream: another set or plan in the same place must not become a parent
@@ -127,6 +128,8 @@ class _Stream:
         taught = [*earlier, *new] if asked.strategy == "retrain" else new
         lesson = Lesson([e for d in new for e in transfer[d.id]], rehearsed, [a for d in taught for a in d.articles])
         plan = replace(asked.plan, seed=asked.seed + number, **spec.plan)
+        if parent is not None and asked.strategy == "warm":
+            plan = replace(plan, learning_rate=plan.learning_rate * asked.warm_rate)
         count = len(self._groups)
         out.parent.mkdir(parents=True, exist_ok=True)
         with measured() as cost:

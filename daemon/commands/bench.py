@@ -130,6 +130,7 @@ def stream(
         "methods": ["context" if method == "auto" else method],
         "strategy": strategy or learn_settings.strategy,
         "way": way,
+        "warm_rate": learn_settings.warm_rate,
         "at_once": step,
         "rehearsal": learn_settings.rehearsal,
     }
