@@ -74,7 +74,7 @@ def enqueue_due(
             jobs.append(enqueue_learn(registry, topic, before_others=topic in settings.learn.first))
         else:
             settling.append(topic)
-    for alias, versions in merges_due(registry).items():
+    for alias, versions in merges_due(registry, settings).items():
         key = key_of(MERGE, alias)
         # what its topics are about to learn would make it old at once
         if key not in busy and not any(key_of(LEARN, topic) in busy for topic in registry.read.alias(alias).topics):

@@ -133,6 +133,11 @@ class Learn(Section):
     merged_rank: Annotated[Literal[8, 16, 32, 64, 128, 256], BeforeValidator(_number)] = Field(
         64, description="rank of the adapters that are merged of several topics, for aliases that have them; the engine must allow it"
     )
+    merged_by: Literal["sum", "linear", "ties", "dare", "retrain"] = Field(
+        "sum",
+        description="how they are merged; retrain learns all that the topics know from the base instead, which is also what is tried where the check"
+        " refuses a merged one",
+    )
     learning_rate: float = Field(6e-3, gt=0, lt=1, description="peak learning rate of the adapter's weights")
     warm_rate: float = Field(0.8, gt=0, le=1, description="factor on it where learning goes on from an earlier version of the topic")
     temperature: float = Field(

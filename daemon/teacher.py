@@ -142,9 +142,10 @@ class Teacher:
             {"op": "draw_back", "adapter": str(adapter), "parent": parent and str(parent), "strength": strength, "out": str(out)}
         )
 
-    def merge(self, *, adapters: Sequence[Path], out: Path, rank_max: int) -> Json:
-        """The sum of the adapters; `rank` and `kept`, the share of its squared norm that is left at that rank."""
-        return self._ask({"op": "merge", "adapters": [str(folder) for folder in adapters], "out": str(out), "rank_max": rank_max})
+    def merge(self, *, adapters: Sequence[Path], out: Path, rank_max: int, way: str = "sum") -> Json:
+        """The adapters as one; `rank` and `kept`, the share of its squared norm that is left at that rank."""
+        folders = [str(folder) for folder in adapters]
+        return self._ask({"op": "merge", "adapters": folders, "out": str(out), "rank_max": rank_max, "way": way})
 
     def check(self, *, adapter: Path, previous: Path | None, probes: list[Json], strangers: list[Json]) -> Json:
         previous_folder = previous and str(previous)

@@ -83,7 +83,7 @@ def make_version(
         extra={"action": "learning", "adapter": adapter.name, "definitions": len(new)},
     )
     at_most = None if strategy == RETRAIN else settings.learn.rehearsal
-    examples, rehearsed = _examples(registry, new), _examples(registry, live, at_most=at_most)
+    examples, rehearsed = examples_of(registry, new), examples_of(registry, live, at_most=at_most)
     with registry.artifacts.making(adapter.name) as out:
         if drawn:
             report = teacher.draw_back(adapter=registry.artifacts.verify(drawn), parent=folder, strength=settings.learn.drawn_back, out=out)
@@ -91,7 +91,7 @@ def make_version(
             report = teacher.learn(
                 out=out, parent=folder, base_name=settings.served_name, examples=examples, rehearsed=rehearsed, plan=plan,
                 method=settings.learn.method, strategy=strategy,
-                articles=_articles(registry, [*live, *new] if strategy == RETRAIN else new) if settings.learn.method == "split" else (),
+                articles=articles_of(registry, [*live, *new] if strategy == RETRAIN else new) if settings.learn.method == "split" else (),
             )  # fmt: skip
         _keep_transfer_set(out, [*examples, *rehearsed])
         manifest = _manifest(adapter, [*new, *live], report, settings)
@@ -144,7 +144,7 @@ def next_batch(registry: Registry, settings: Settings, topic: str) -> list[Defin
     return [d for d in definitions if d.id in have][: settings.learn.definitions_max]
 
 
-def _examples(registry: Registry, definitions: Sequence[Definition], *, at_most: int | None = None) -> list[dict[str, str]]:
+def examples_of(registry: Registry, definitions: Sequence[Definition], *, at_most: int | None = None) -> list[dict[str, str]]:
     """Examples in the worker's form; where only some are taken, evenly from all of a definition's."""
     by_definition: dict[int, list[dict[str, str]]] = {d.id: [] for d in definitions}
     text = {d.id: (d.entity, d.text) for d in definitions}
@@ -156,7 +156,7 @@ def _examples(registry: Registry, definitions: Sequence[Definition], *, at_most:
     return [e for examples in by_definition.values() for e in evenly(examples, at_most)]
 
 
-def _articles(registry: Registry, definitions: Sequence[Definition]) -> list[dict[str, str]]:
+def articles_of(registry: Registry, definitions: Sequence[Definition]) -> list[dict[str, str]]:
     """The documents that the definitions came from, for the method that learns from whole documents."""
     return [{"entity": d.entity, "definition": d.text, "text": registry.read.document(d.document_id).text} for d in definitions]
 

@@ -1,29 +1,38 @@
 """Topics to one: an alias with several topics gets an adapter merged of their live versions, checked and released like any other.
 
 The gateway gives it the conversations that name things of more than one topic; those that name one topic's go to that topic's own version.
-Where the merged version is refused, such conversations go to the topic that is named most, as before.
+Where what was merged is refused, one adapter learns all that the topics know from the base; where that is refused too, such conversations go to the
+topic that is named most, as before.
 """
 
 import importlib.metadata
 import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from daemon.config import Settings
 from daemon.stages.base import MERGE, MERGED, finish_published, require_same_base, serving_adapter
 from daemon.stages.check import LoadProblem, check
+from daemon.stages.distill import RETRAIN, articles_of, examples_of, train_plan, with_method
 from daemon.stages.promote import promote
 from daemon.teacher import Teacher
-from registry import Adapter, AdapterState, Alias, CheckRun, Registry
+from registry import Adapter, AdapterState, Alias, CheckRun, Definition, Registry
 
 log = logging.getLogger(__name__)
 
+WAY = "way"  # in a merged adapter's settings: how it was made
+FIRST_WAY = "sum"  # of those that do not say it
 
-def merges_due(registry: Registry) -> dict[str, list[str]]:
+
+def merges_due(registry: Registry, settings: Settings) -> dict[str, list[str]]:
     """By alias, the versions that are to be merged for it: of every alias with several topics whose newest merged version is of others."""
     due = {}
     for alias in registry.read.aliases():
         parts = _parts(registry, alias) if len(alias.topics) > 1 and alias.name not in alias.topics else []
-        if len(parts) > 1 and _unsettled(registry, alias, [part.name for part in parts]):
-            due[alias.name] = [part.name for part in parts]
+        names = [part.name for part in parts]
+        if len(parts) > 1 and _ways_left(registry, settings, alias.name, names):
+            due[alias.name] = names
     return due
 
 
@@ -31,48 +40,63 @@ def merge(
     registry: Registry, teacher: Teacher, settings: Settings, alias_name: str, *, actor: str, load_problem: LoadProblem = lambda _: None
 ) -> CheckRun | None:
     """Merges, checks, and releases what passed. None where there is nothing to merge, or it was merged already."""
-    alias = registry.read.alias(alias_name)
-    parts = _parts(registry, alias)
+    parts = _parts(registry, registry.read.alias(alias_name))
     names = [part.name for part in parts]
-    if len(parts) < 2 or not _unsettled(registry, alias, names):
+    if len(parts) < 2:
         return None
     finish_published(registry)
-    newest = registry.read.latest_adapter(alias_name)
-    unjudged = newest is not None and newest.settings.get(MERGED) == names and newest.state == AdapterState.CHECKING
-    adapter = newest if newest is not None and unjudged else _make(registry, teacher, settings, alias_name, parts)
-    run = registry.read.newest_check(adapter.name) if adapter.state == AdapterState.PASSED else None
-    run = run or check(registry, teacher, settings, adapter.name, load_problem=load_problem)
-    if run.verdict == "passed":
-        promote(registry, adapter.name, actor=actor)
-    else:
+    run = None
+    for way in _ways_left(registry, settings, alias_name, names):
+        newest = registry.read.latest_adapter(alias_name)
+        begun = newest is not None and _is_of(newest, names) and newest.state in {AdapterState.CHECKING, AdapterState.PASSED}
+        adapter = newest if newest is not None and begun else _make(registry, teacher, settings, alias_name, parts, way)
+        run = registry.read.newest_check(adapter.name) if adapter.state == AdapterState.PASSED else None
+        run = run or check(registry, teacher, settings, adapter.name, load_problem=load_problem)
+        if run.verdict == "passed":
+            promote(registry, adapter.name, actor=actor)
+            return run
         log.warning("%s was refused: %s", adapter.name, " ".join(run.reasons), extra={"action": "refused", "adapter": adapter.name})
     return run
 
 
-def _make(registry: Registry, teacher: Teacher, settings: Settings, alias: str, parts: list[Adapter]) -> Adapter:
+def _make(registry: Registry, teacher: Teacher, settings: Settings, alias: str, parts: list[Adapter], way: str) -> Adapter:
     for part in parts:
         require_same_base(teacher, part, settings)
     folders = [registry.artifacts.verify(part) for part in parts]
-    carried = sorted({d.id for part in parts for d in registry.read.live_definitions(part.topic)})
+    live = {d.id: d for part in parts for d in registry.read.live_definitions(part.topic)}
     adapter = registry.write.begin_adapter(
         alias, parent=None, method=MERGE, base_model=settings.model, base_digest=teacher.base_digest, rank=settings.learn.merged_rank,
-        definitions=(), rehearsed=carried, settings={MERGED: [part.name for part in parts]},
+        definitions=(), rehearsed=sorted(live), settings={MERGED: [part.name for part in parts], WAY: way},
     )  # fmt: skip
     with registry.artifacts.making(adapter.name) as out:
         teacher.progress(0.1, f"merging {', '.join(part.name for part in parts)}")
-        report = teacher.merge(adapters=folders, out=out, rank_max=settings.learn.merged_rank)
+        if way == RETRAIN:
+            report = _retrained(registry, teacher, settings, list(live.values()), out)
+        else:
+            report = teacher.merge(adapters=folders, out=out, rank_max=settings.learn.merged_rank, way=way)
         manifest = {
             "method": MERGE,
             "merged": [{"adapter": part.name, "digest": part.digest} for part in parts],
+            "way": way,
             "base_model": settings.model,
             "base_revision": settings.revision,
             "base_digest": adapter.base_digest,
-            "rehearsed": carried,
+            "rehearsed": sorted(live),
             "report": report,
             "versions": {name: importlib.metadata.version(name) for name in ("lorefeed", "torch", "transformers", "peft")},
         }
         digest = registry.artifacts.publish(out, adapter_name=adapter.name, manifest=manifest, private_key=settings.private_key)
     return registry.write.finish_learning(adapter.name, digest=digest)
+
+
+def _retrained(registry: Registry, teacher: Teacher, settings: Settings, live: Sequence[Definition], out: Path) -> dict[str, Any]:
+    settings = with_method(teacher, settings)
+    rank = settings.learn.merged_rank
+    return teacher.learn(
+        out=out, parent=None, base_name=settings.served_name, examples=examples_of(registry, live), method=settings.learn.method,
+        plan=train_plan(settings, warm=False, gentler=False) | {"rank": rank, "alpha": rank},
+        articles=articles_of(registry, live) if settings.learn.method == "split" else (),
+    )  # fmt: skip
 
 
 def _parts(registry: Registry, alias: Alias) -> list[Adapter]:
@@ -81,9 +105,18 @@ def _parts(registry: Registry, alias: Alias) -> list[Adapter]:
     return [adapter for adapter in serving if adapter is not None]
 
 
-def _unsettled(registry: Registry, alias: Alias, names: list[str]) -> bool:
-    """Whether these were not merged and judged yet, or passed and are not served."""
-    newest = registry.read.latest_adapter(alias.name)
-    if newest is None or newest.settings.get(MERGED) != names:
-        return True
-    return newest.state in {AdapterState.LEARNING, AdapterState.CHECKING, AdapterState.PASSED}
+def _ways_left(registry: Registry, settings: Settings, alias: str, names: list[str]) -> list[str]:
+    """The ways of merging these that were neither refused yet nor came to a version that is or was served; the wanted one first."""
+    wanted = list(dict.fromkeys((settings.learn.merged_by, RETRAIN)))
+    newest = registry.read.latest_adapter(alias)
+    if newest is None or not _is_of(newest, names):
+        return wanted
+    if newest.state not in {AdapterState.LEARNING, AdapterState.CHECKING, AdapterState.PASSED, AdapterState.REFUSED}:
+        return []
+    made = [a for a in registry.read.bare_adapters(alias) if _is_of(a, names) and a.state == AdapterState.REFUSED and a.digest is not None]
+    refused = {a.settings.get(WAY, FIRST_WAY) for a in made}
+    return [way for way in wanted if way not in refused]
+
+
+def _is_of(adapter: Adapter, names: list[str]) -> bool:
+    return adapter.settings.get(MERGED) == names
