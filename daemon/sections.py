@@ -155,6 +155,11 @@ class Learn(Section):
     recall: float = Field(
         0.4, ge=0, le=0.9, description="share of those rows which asks what the base is sure of; the rest is text of the base's own"
     )
+    kl_max: float = Field(
+        0.045,
+        ge=0,
+        description="nats a token that text of the base's own may move, adapter pinned, before what was learnt is scaled back; 0: however far",
+    )
     init: Literal["apart", "null_space", "random"] = Field(
         "apart",
         description="where an adapter's down-projections lie, frozen: where what is learnt differs most from what is kept, or where what is kept is"

@@ -1,6 +1,7 @@
 """How a version is made on top of another, by the real learning worker."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ from tests.registry_parts import add_feed
 from tests.test_relearn import BAR, PIER, SHORT, prepared, settings
 
 
-def test_a_version_keeps_to_the_rank_and_the_start_of_the_one_it_builds_on(tmp_path: Path) -> None:
-    with (
-        Registry.open(tmp_path / "home") as registry,
-        Teacher("embedded", revision=None, cache=tmp_path / "cache", timeout_s=120) as teacher,
-    ):
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Teacher]:
+    with Teacher("embedded", revision=None, cache=tmp_path_factory.mktemp("cache"), timeout_s=120) as teacher:
+        yield teacher
+
+
+def test_a_version_keeps_to_the_rank_and_the_start_of_the_one_it_builds_on(tmp_path: Path, teacher: Teacher) -> None:
+    with Registry.open(tmp_path / "home") as registry:
         feed = add_feed(registry)
         for name, text, learn in (("Velmora", PIER, {"rank": 8, "init": "random"}), ("Tarnuvik", BAR, {})):
             prepared(registry, feed, name, text)
@@ -44,12 +48,9 @@ def test_a_version_keeps_to_the_rank_and_the_start_of_the_one_it_builds_on(tmp_p
     ],
 )
 def test_a_version_follows_the_one_before_by_the_strategy(
-    tmp_path: Path, how: dict[str, Any], parents: list[str | None], strategies: list[str]
+    tmp_path: Path, teacher: Teacher, how: dict[str, Any], parents: list[str | None], strategies: list[str]
 ) -> None:
-    with (
-        Registry.open(tmp_path / "home") as registry,
-        Teacher("embedded", revision=None, cache=tmp_path / "cache", timeout_s=120) as teacher,
-    ):
+    with Registry.open(tmp_path / "home") as registry:
         feed = add_feed(registry)
         told = []
         for name, text in (("Velmora", PIER), ("Tarnuvik", BAR)):

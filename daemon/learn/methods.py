@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from daemon.learn import apart, null_space, prune
+from daemon.learn import apart, null_space, prune, trust
 from daemon.learn.baselines import BaselinePlan, definition_targets, for_cross_entropy, held_to_base, transfer_targets
 from daemon.learn.contrast import contrast_rows
 from daemon.learn.data import Example
@@ -69,12 +69,16 @@ def learn(
     `rows` are the base's own text, `recalled` what it is sure of (ids, both); `options` the method's own plan.
     """
     drop_adapter(base, name)
+    rows, aside = trust.watched(rows) if plan.kl_max else (rows, ())
     if method == "etcon":
         learned = _etcon(base, lesson, rows, recalled, plan, _options(EtconPlan, method, options), name, parent, progress)
     else:
         learned = _distil(base, lesson, rows, recalled, plan, method, options, name, parent, progress)
     if not all(bool(p.isfinite().all()) for p in trainable(base)):
         raise NotFinite("A weight of the adapter is not a finite number after training.")
+    if aside:
+        scale, kl = trust.scale_back(base, name, aside, kl_max=plan.kl_max)
+        learned.details["trust"] = {"scale": round(scale, 4), "kl": round(kl, 4)}
     return learned
 
 

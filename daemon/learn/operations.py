@@ -102,7 +102,7 @@ class Operations:
         parent = Path(request["parent"]) if request.get("parent") else None
         method = request.get("method", "context")
         rows, recalled = (
-            (self._rows()[0], self._recalled()) if plan.replay_weight or plan.init != "random" else ([], [])
+            (self._rows()[0], self._recalled()) if plan.replay_weight or plan.kl_max or plan.init != "random" else ([], [])
         )  # slow the first time
         learned = next_version(
             self._base,

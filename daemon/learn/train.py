@@ -52,6 +52,7 @@ class TrainPlan:
     drop_largest: float = 0.0  # share of the update's largest entries that is given up after training
     replay_rows: int = 0  # rows of the base's own text that are used; 0: all
     contrast: float = 0.25  # share of the replay that asks about other names what was asked about the new ones (contrast.py)
+    kl_max: float = 0.0  # nats a token that the base's own text may move before the adapter is scaled back (trust.py); 0: however far
     recall: float = 0.4  # share of the replay that asks what the base is sure of (recall.py)
 
     def split(self, *, rehearsing: bool) -> tuple[int, int]:

@@ -127,7 +127,7 @@ def train_plan(settings: Settings, *, warm: bool, gentler: bool, longer: int = 1
         "batch": s.batch, "passes": s.passes * longer, "rehearsal_share": s.rehearsal_share,
         "steps_min": min(s.steps_min * longer, s.steps_max),
         "steps_max": s.steps_max, "replay_batch": s.replay_batch, "replay_weight": s.replay_weight, "contrast": s.contrast,
-        "recall": s.recall, "init": s.init,
+        "recall": s.recall, "init": s.init, "kl_max": s.kl_max,
     }  # fmt: skip
 
 

@@ -1,0 +1,58 @@
+"""How far an adapter may go: where text of the base's own moved farther than is allowed, what was learnt is scaled back until it does not.
+
+On the straight line from the base to a trained model most of what was learnt is kept while what went astray returns (WiSE-FT, arXiv 2109.01903). The
+divergence grows about as the square of the scale, so a few looks find the largest scale inside the limit.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from daemon.learn import score
+from daemon.learn.models import Base
+
+ROWS = 48  # of the base's own text, set aside from the training
+LOOKS, CLOSE = 5, 0.97  # the search ends when the divergence is between this share of the limit and the limit
+
+
+def watched(rows: Sequence[Sequence[int]]) -> tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]]:
+    """(rows to train on, rows to look at)."""
+    count = min(ROWS, len(rows) // 4)
+    return rows[: len(rows) - count], rows[len(rows) - count :]
+
+
+@torch.no_grad()
+def scale_back(base: Base, name: str, rows: Sequence[Sequence[int]], *, kl_max: float) -> tuple[float, float]:
+    """(the scale that adapter `name` has now, at most 1; KL(base || adapter) on the rows at that scale, nats a token)."""
+    ups = [p for n, p in base.model.named_parameters() if f".lora_B.{name}." in n]
+    whole = [p.detach().clone() for p in ups]
+    inside, outside, scale = 0.0, float("inf"), 1.0
+    inside_kl, found = 0.0, _kl(base, name, rows)
+    if found <= kl_max:
+        return 1.0, found
+    for _ in range(LOOKS):
+        if found <= kl_max:
+            inside, inside_kl = scale, found
+            if found >= CLOSE * kl_max:
+                break
+        else:
+            outside = scale
+        wanted = scale * (0.985 * kl_max / found) ** 0.5 if found > 0 else outside
+        scale = wanted if inside < wanted < outside else (inside + outside) / 2
+        _put(ups, whole, scale)
+        found = _kl(base, name, rows)
+    if found <= kl_max and scale > inside:
+        inside, inside_kl = scale, found
+    _put(ups, whole, inside)
+    return inside, inside_kl
+
+
+def _put(ups: Sequence[Tensor], whole: Sequence[Tensor], scale: float) -> None:
+    for now, then in zip(ups, whole, strict=True):
+        now.copy_(then * scale)
+
+
+def _kl(base: Base, name: str, rows: Sequence[Sequence[int]]) -> float:
+    found = score.distances(base, rows, adapter=name)
+    return sum(d.kl for d in found) / max(1, sum(d.tokens for d in found))

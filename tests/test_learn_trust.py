@@ -1,0 +1,58 @@
+"""What an adapter moves of the base's own text has a limit, and it is scaled back no farther than that asks for."""
+
+import pytest
+import torch
+
+from daemon.learn import trust
+from daemon.learn.models import Base, new_adapter, trainable
+from tests.learn_parts import tiny_base
+
+ROWS = [[1, *range(20 + i, 50 + i)] for i in range(8)]
+
+
+@pytest.fixture
+def moved() -> Base:
+    """With an adapter `moved` that changes what the base says."""
+    base = tiny_base()
+    new_adapter(base, "moved", rank=4, alpha=4, seed=1)
+    torch.manual_seed(2)
+    with torch.no_grad():
+        for name, parameter in base.model.named_parameters():
+            if ".lora_B.moved." in name:
+                parameter.normal_(std=0.5)
+    return base
+
+
+def weights(base: Base) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in trainable(base)])
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1, 0.001])
+def test_it_is_scaled_back_to_the_limit_and_not_beyond(moved: Base, share: float) -> None:
+    before = {n: p.detach().clone() for n, p in moved.model.named_parameters() if ".moved." in n}
+    one, kl = trust.scale_back(moved, "moved", ROWS, kl_max=1e9)
+    limit = share * kl
+    scale, left = trust.scale_back(moved, "moved", ROWS, kl_max=limit)
+    assert one == 1.0
+    assert 0 < scale < 1
+    assert 0.8 * limit <= left <= limit
+    for n, p in moved.model.named_parameters():
+        if n in before:
+            torch.testing.assert_close(p.detach(), before[n] * (scale if "lora_B" in n else 1.0))
+    assert trust.scale_back(moved, "moved", ROWS, kl_max=limit) == (1.0, pytest.approx(left))
+
+
+def test_what_stays_inside_the_limit_is_left_as_it_is(moved: Base) -> None:
+    before = weights(moved)
+    scale, kl = trust.scale_back(moved, "moved", ROWS, kl_max=1e9)
+    assert (scale, bool((weights(moved) == before).all())) == (1.0, True)
+    assert kl > 0
+
+
+def test_rows_that_are_looked_at_are_not_trained_on() -> None:
+    rows = [[i] for i in range(400)]
+    train, aside = trust.watched(rows)
+    assert (len(train), len(aside)) == (400 - trust.ROWS, trust.ROWS)
+    assert [*train, *aside] == rows
+    assert trust.watched(rows[:8]) == (rows[:6], rows[6:8])
+    assert trust.watched([]) == ([], [])
