@@ -116,7 +116,7 @@ def plain(value: Any) -> Any:
     if kind in _PLAIN:  # most of a long listing
         return value
     if kind is dict:
-        return {name if type(name) is str else str(name): plain(inner) for name, inner in value.items()}
+        return {name if type(name) is str else str(name): inner if type(inner) in _PLAIN else plain(inner) for name, inner in value.items()}
     match value:
         case datetime():
             utc = value if value.tzinfo is UTC else value.astimezone(UTC)

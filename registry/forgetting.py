@@ -1,19 +1,23 @@
 """What is to be forgotten, and which versions carry it. Reads inside the caller's transaction; the writing is store_forget.py's."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 from sqlmodel import Session, col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from registry import lineage
 from registry.errors import BadValue, NotThere
 from registry.identity import entity_key
 from registry.models import AdapterRow, AliasRow, DefinitionRow, DocumentRow, WitnessRow
 from registry.records import Definition, Document, Version
-from registry.rows import batches, definition_records, document_records, document_row, feed_row, key
+from registry.rows import DEFINITION, DOCUMENT, batches, definition_records, document_records, document_row, feed_row, key
 from registry.states import DefinitionState, DocumentState
 from registry.versions import version_records
+
+_Row = TypeVar("_Row")
 
 VERSIONS_TOLD = 100
 _TOPICS = "SELECT DISTINCT topic FROM adapter WHERE id IN (SELECT value FROM json_each(?))"
@@ -40,8 +44,9 @@ class Found:
     witnessed: list[DefinitionRow]
 
 
-def find(session: Session, *, document: int | None, feed: str | None, entity: str | None) -> Found:
-    """Raises BadValue unless exactly one thing is named, and NotThere if there is nothing of it."""
+def find(session: Session, *, document: int | None, feed: str | None, entity: str | None, to_change: bool = True) -> Found:
+    """Raises BadValue unless exactly one thing is named, and NotThere if there is nothing of it. Unless they are `to_change`, the rows of many
+    documents are plain ones, which are read several times as fast."""
     if sum(one is not None for one in (document, feed, entity)) != 1:
         raise BadValue("One thing is forgotten at a time", hint="Name it: --document ID, --feed N or --entity NAME")
     if entity is not None:
@@ -50,13 +55,13 @@ def find(session: Session, *, document: int | None, feed: str | None, entity: st
         if not rows:
             raise NotThere(f"There is no definition of {entity!r}", hint="List the definitions: lorefeed definitions list")
         return Found([], _still_known(rows), [])
-    documents = [document_row(session, document)] if document is not None else _of_feed(session, str(feed))
+    documents = [document_row(session, document)] if document is not None else _of_feed(session, str(feed), to_change=to_change)
     ids = {key(d.id) for d in documents}
-    found = [
-        row
+    given = (
+        select(DefinitionRow).where(col(DefinitionRow.document_id).in_(some)).order_by(col(DefinitionRow.id))
         for some in batches(sorted(ids))
-        for row in session.exec(select(DefinitionRow).where(col(DefinitionRow.document_id).in_(some)).order_by(col(DefinitionRow.id)))
-    ]
+    )
+    found = [row for wanted in given for row in _rows(session, wanted, DEFINITION, to_change=to_change)]
     going: list[DefinitionRow] = []
     staying: list[DefinitionRow] = []
     witnessed = _witnessed(session, [key(row.id) for row in found], ids)
@@ -118,9 +123,15 @@ def clean_ancestor(session: Session, adapter: AdapterRow) -> AdapterRow | None:
     return min(rows, key=lambda row: clean.index(key(row.id)), default=None)
 
 
-def _of_feed(session: Session, name: str) -> list[DocumentRow]:
-    wanted = select(DocumentRow).where(DocumentRow.feed_id == feed_row(session, name).id)
-    return list(session.exec(wanted.order_by(col(DocumentRow.id))))
+def _of_feed(session: Session, name: str, *, to_change: bool) -> list[DocumentRow]:
+    wanted = select(DocumentRow).where(DocumentRow.feed_id == feed_row(session, name).id).order_by(col(DocumentRow.id))
+    return _rows(session, wanted, DOCUMENT, to_change=to_change)
+
+
+def _rows(session: Session, wanted: SelectOfScalar[_Row], columns: Sequence[Any], *, to_change: bool) -> list[_Row]:
+    if to_change:
+        return list(session.exec(wanted))
+    return cast("list[_Row]", session.connection().execute(wanted.with_only_columns(*columns)).all())  # they have the same names
 
 
 def _still_known(rows: Iterable[DefinitionRow]) -> list[DefinitionRow]:

@@ -122,7 +122,7 @@ class Queries(IntakeQueries):
     def forgetting(self, *, document: int | None = None, feed: str | None = None, entity: str | None = None) -> Forgetting:
         """What forgetting one of these would come to; nothing is changed."""
         with self._db.reading() as session:
-            return forgetting.describe(session, forgetting.find(session, document=document, feed=feed, entity=entity))
+            return forgetting.describe(session, forgetting.find(session, document=document, feed=feed, entity=entity, to_change=False))
 
     def forgotten_in(self, adapter: str) -> tuple[Definition, ...]:
         """A forgotten definition that the adapter had in training, or none."""

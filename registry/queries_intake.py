@@ -28,6 +28,9 @@ from registry.records import (
     TransferExample,
 )
 from registry.rows import (
+    DEFINITION,
+    DOCUMENT,
+    FEED,
     batches,
     definition_records,
     definition_row,
@@ -42,12 +45,6 @@ from registry.rows import (
 )
 from registry.states import DefinitionState, DocumentState, FeedState
 from registry.versions import version_records
-
-DEFINITION = tuple(getattr(DefinitionRow, name) for name in DefinitionRow.model_fields)  # its columns, for reading rows as they are
-
-
-FEED = tuple(getattr(FeedRow, name) for name in FeedRow.model_fields)
-DOCUMENT = tuple(getattr(DocumentRow, name) for name in DocumentRow.model_fields)
 
 
 class IntakeQueries:

@@ -59,6 +59,12 @@ _BATCH = 5000  # SQLite takes 32,766 variables in one statement
 _Id = TypeVar("_Id", int, str)
 
 
+# Their columns, for reading rows as they are.
+DEFINITION = tuple(getattr(DefinitionRow, name) for name in DefinitionRow.model_fields)
+DOCUMENT = tuple(getattr(DocumentRow, name) for name in DocumentRow.model_fields)
+FEED = tuple(getattr(FeedRow, name) for name in FeedRow.model_fields)
+
+
 def batches(ids: Iterable[_Id]) -> Iterator[list[_Id]]:
     whole = list(dict.fromkeys(ids))
     for start in range(0, len(whole), _BATCH):

@@ -94,7 +94,7 @@ def _for_scripts(words: tuple[str, ...]) -> tuple[str, ...]:
     """With --json, and a page of a long listing: all million of its rows would be measured otherwise, as nobody asks for them."""
     if words[1:2] == ("export",):
         return words
-    long = words[:2] in LONG and "--limit" not in words
+    long = (words[:2] in LONG or words[0] == "releases") and "--limit" not in words
     return (*words, *(("--limit", "500") if long else ()), "--json")
 
 
