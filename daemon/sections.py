@@ -156,7 +156,7 @@ class Learn(Section):
         0.4, ge=0, le=0.9, description="share of those rows which asks what the base is sure of; the rest is text of the base's own"
     )
     kl_max: float = Field(
-        0.045,
+        0.05,
         ge=0,
         description="nats a token that text of the base's own may move, adapter pinned, before what was learnt is scaled back; 0: however far",
     )
