@@ -50,9 +50,9 @@ def test_what_stays_inside_the_limit_is_left_as_it_is(moved: Base) -> None:
 
 
 def test_rows_that_are_looked_at_are_not_trained_on() -> None:
-    rows = [[i] for i in range(400)]
+    rows = [[i] for i in range(2000)]
     train, aside = trust.watched(rows)
-    assert (len(train), len(aside)) == (400 - trust.ROWS, trust.ROWS)
+    assert (len(train), len(aside)) == (2000 - trust.ROWS, trust.ROWS)
     assert [*train, *aside] == rows
     assert trust.watched(rows[:8]) == (rows[:6], rows[6:8])
     assert trust.watched([]) == ([], [])
