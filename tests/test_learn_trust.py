@@ -1,9 +1,11 @@
 """What an adapter moves of the base's own text has a limit, and it is scaled back no farther than that asks for."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 
-from daemon.learn import trust
+from daemon.learn import score, trust
 from daemon.learn.models import Base, new_adapter, trainable
 from tests.learn_parts import tiny_base
 
@@ -47,6 +49,22 @@ def test_what_stays_inside_the_limit_is_left_as_it_is(moved: Base) -> None:
     scale, kl = trust.scale_back(moved, "moved", ROWS, kl_max=1e9)
     assert (scale, bool((weights(moved) == before).all())) == (1.0, True)
     assert kl > 0
+
+
+def test_a_few_rows_are_enough_where_they_stay_far_inside(moved: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    real = score.distances
+
+    def counted(base: Base, rows: Sequence[Sequence[int]], *, adapter: str) -> list[score.Distance]:
+        looked.append(len(rows))
+        return real(base, rows, adapter=adapter)
+
+    monkeypatch.setattr(score, "distances", counted)
+    many = ROWS * 12
+    _, kl = trust.scale_back(moved, "moved", many, kl_max=1e9)
+    assert looked == [trust.FEW]
+    assert trust.scale_back(moved, "moved", many, kl_max=1.2 * kl)[0] == 1.0
+    assert looked == [trust.FEW, trust.FEW, len(many)]
 
 
 def test_rows_that_are_looked_at_are_not_trained_on() -> None:
