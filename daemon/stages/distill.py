@@ -71,7 +71,9 @@ def make_version(
     if parent is not None:
         # what it builds on decides where its down-projections lie and of what rank they are, also after the settings changed
         plan |= {"init": parent.settings.get("init", RANDOM), "rank": parent.rank, "alpha": parent.rank}
-    how = {"drawn_back_from": drawn.name, "strength": settings.learn.drawn_back} if drawn else {"strategy": strategy}
+    how: dict[str, Any] = {"strategy": strategy}
+    if drawn:
+        how |= {"drawn_back_from": drawn.name, "strength": settings.learn.drawn_back}
     adapter = registry.write.begin_adapter(
         topic, parent=parent.name if parent else None, method=settings.learn.method, base_model=settings.model, base_digest=teacher.base_digest,
         rank=plan["rank"], definitions=[d.id for d in new], rehearsed=[d.id for d in live], settings={**plan, **how, **(facts or {})},
