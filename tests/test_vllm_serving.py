@@ -29,8 +29,18 @@ BEFORE = f"news@{VERSIONS['news'] - 1}"
 BEFORE_THAT = f"news@{VERSIONS['news'] - 2}"
 
 
+@pytest.fixture(scope="module")
+def history(vllm_world: World) -> None:
+    """A rollback goes to what was served before, and the tests of the load served these in any order: now one after the other, as they were made."""
+    if vllm_world.registry.read.alias("news").adapter != NEWEST:
+        vllm_world.serve("news", NEWEST)
+    vllm_world.registry.write.rollback("news", to=int(BEFORE_THAT.partition("@")[2]), actor="test", reason="wrong")
+    for name in (BEFORE, NEWEST):
+        vllm_world.serve("news", name)
+
+
 @pytest.fixture
-def world(vllm_world: World) -> Iterator[World]:
+def world(vllm_world: World, history: None) -> Iterator[World]:
     """Each test finds and leaves the newest version served and resident."""
     yield vllm_world
     if vllm_world.registry.read.alias("news").adapter != NEWEST:
@@ -91,10 +101,6 @@ def test_a_rollback_is_answered_without_a_load_where_only_the_gateway_is_left(wo
 
 
 def test_a_rollback_counts_from_the_next_request_and_loads_nothing(world: World, figures: list[str]) -> None:
-    # A rollback goes to what was served before, and other tests may have served these in any order.
-    world.registry.write.rollback("news", to=int(BEFORE_THAT.partition("@")[2]), actor="test", reason="wrong")
-    for name in (BEFORE, NEWEST):
-        world.serve("news", name)
     world.wait(lambda: {NEWEST, BEFORE} <= set(world.held()), timeout_s=120)
     expected = {name: world.text(name, direct=True) for name in (NEWEST, BEFORE)}
     # Where the next rollback would go is loaded by the daemon as soon as it sees an alias gone back, once: it is no part of the hundred.
