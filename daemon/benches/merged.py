@@ -151,8 +151,10 @@ class _Merge:
                     merged = merge(folders, out, rank_max=self._asked.rank, way=way)
                 made = {**self._asked_of(every, out), "seconds": cost.seconds, "peak_memory_bytes": cost.peak_bytes, "steps": 0}
                 made["norm_kept"] = merged.kept
+            self._done += 0 if way == RETRAIN else 1  # _taught has counted itself
             row = self._ledger.add(key, made)
-        self._done += 0 if way == RETRAIN else 1
+        else:
+            self._done += 1
         each = [self._figures(topic, row)["recovered"] for topic in topics]
         whole = measure.figures(self._set.about([d for t in topics for d in t]), [row], self._before, self._ceiling)
         kept = [now / gain if now is not None and (gain := before["recovered"]) else None for now, before in zip(each, gains, strict=False)]

@@ -100,7 +100,7 @@ def _joined(module: str, pairs: Sequence[tuple[Tensor, Tensor]], way: str) -> tu
         each = math.sqrt(1 / len(pairs))  # so that adapters that share A are summed
         return torch.stack([a for a, _ in pairs]).sum(0) * each, torch.stack([b for _, b in pairs]).sum(0) * each
     whole = [b @ a for a, b in pairs]
-    if way == "ties":  # disjoint mean, times how many there are: where one alone has a say, it keeps all of it
+    if way == "ties":  # a mean over those that agree: an entry that one alone has keeps its size, one that all have is not summed
         matrix = ties(whole, torch.ones(len(whole)), density=DENSITY)
     else:
         torch.manual_seed(0)

@@ -56,7 +56,8 @@ def next_version(
         save_adapter(base, name, out, base_name=base_name)
         drop_adapter(base, name)
         return learned
-    with tempfile.TemporaryDirectory(dir=out.parent) as alone:
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out) as alone:  # in there, so that a kill leaves nothing beside it
         save_adapter(base, name, Path(alone), base_name=base_name)
         drop_adapter(base, name)
         merged = merge([parent, Path(alone)], out, rank_max=plan.rank, way=way)
