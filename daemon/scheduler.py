@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 TRIED_AGAIN_AFTER = timedelta(hours=1)  # work that failed for good or came to nothing, while nothing about it changes
 DONE_KEPT = timedelta(hours=6)  # rows of finished jobs; failed ones stay for a person to see
 PRUNE_EVERY_S = 600.0
+IDLE_TEXTS_ROUNDS = 20  # of two thousand documents, each time something is pruned
 COLLECT_EVERY_S = 3600.0
 WARM_AHEAD_S = 30.0  # a worker that would wait longer than this only holds memory
 
@@ -143,6 +144,7 @@ class Ticker:
         self.watermarks = Watermarks(registry.home, settings.watermarks)
         self.learning_waits: str | None = None
         "Why nothing new is begun to be learnt, as of the last tick; None: it may be."
+        self._texts_looked_at = 0
         self._ticks = Ticks()
         self.ticks = 0
         "How often the registry was asked and answered; the watchdog wants to see it grow."
@@ -247,6 +249,20 @@ class Ticker:
         self._told(lambda: self._registry.write.prune_jobs(now - DONE_KEPT, spared=LEARNING, failed_before=failed_before))
         for folder in delete_set_aside(self._registry.home, before=now - timedelta(days=kept.set_aside_days)):
             log.info("Deleted %s, which a restore had set aside", folder, extra={"action": "set_aside_deleted"})
+        if kept.idle_texts_days:
+            self._told(lambda: self._give_up_texts(now - timedelta(days=kept.idle_texts_days)))
+
+    def _give_up_texts(self, before: datetime) -> None:
+        """Some at a time, so that nobody waits for the registry; what was looked at is not looked at again until the next start."""
+        for _ in range(IDLE_TEXTS_ROUNDS):
+            number, looked_at = self._registry.write.give_up_texts(before, after=self._texts_looked_at)
+            if number:
+                log.info(
+                    "Gave up the texts of %d documents that taught nothing", number, extra={"action": "texts_given_up", "number": number}
+                )
+            if looked_at == self._texts_looked_at:
+                return
+            self._texts_looked_at = looked_at
 
     def _told(self, what: Callable[[], object]) -> None:
         try:

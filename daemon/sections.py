@@ -350,3 +350,4 @@ class Signing(Section):
 class Retention(Section):
     failed_jobs_days: int = Field(90, ge=1, description="how long the rows of failed jobs are kept; done ones are kept for six hours")
     set_aside_days: int = Field(30, ge=1, description="how long what a restore set aside is kept")
+    idle_texts_days: int = Field(0, ge=0, description="how long the text of a document that taught nothing is kept; 0: for ever")

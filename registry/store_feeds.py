@@ -4,14 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select, update
 
 from registry import taking_in
 from registry.errors import AlreadyThere, BadName, BadValue, NotThere
 from registry.identity import check_name
-from registry.models import AliasRow, FeedRow
+from registry.models import AliasRow, DefinitionRow, DocumentRow, FeedRow, WitnessRow
 from registry.records import Document, Feed, NewDocument, Trust
-from registry.rows import document_records, document_row, feed_records, feed_row
+from registry.rows import document_records, document_row, feed_records, feed_row, key
 from registry.states import DocumentState, FeedState, check_move
 from registry.store_base import DAEMON, StoreBase
 
@@ -151,6 +151,29 @@ class FeedStore(StoreBase):
                 self._note(session, actor, action="withdrawn", object=f"document {document_id}", reason=reason)
             session.flush()
             return document_records(session, [row])[0]
+
+    def give_up_texts(self, before: datetime, *, after: int = 0, limit: int = 2000) -> tuple[int, int]:
+        """(how many documents lost their text, the number to go on after): those that were fetched before then, were read, and taught nothing.
+
+        Their digests stay, so that none is taken in again, and so do address and title. What a definition was found in, or is confirmed by,
+        keeps its text for ever. Reads `limit` documents at most, in the order of their numbers, from those above `after`.
+        """
+        with self._db.writing() as session:
+            read = session.exec(
+                select(DocumentRow.id, DocumentRow.state, DocumentRow.fetched_at, DocumentRow.text != "")
+                .where(col(DocumentRow.id) > after)
+                .order_by(col(DocumentRow.id))
+                .limit(limit)
+            ).all()
+            young = next((place for place, (_, _, fetched_at, _) in enumerate(read) if fetched_at >= before), len(read))
+            ids = [key(id_) for id_, state, _, has_text in read[:young] if has_text and state == DocumentState.EXTRACTED]
+            told = set(session.exec(select(DefinitionRow.document_id).where(col(DefinitionRow.document_id).in_(ids))).all())
+            told |= set(session.exec(select(WitnessRow.document_id).where(col(WitnessRow.document_id).in_(ids))).all())
+            idle = [id_ for id_ in ids if id_ not in told]
+            session.connection().execute(update(DocumentRow).where(col(DocumentRow.id).in_(idle)).values(text=""))
+            if idle:
+                self._note(session, DAEMON, action="texts_given_up", object="documents", number=len(idle), first=idle[0], last=idle[-1])
+            return len(idle), key(read[young - 1][0]) if young else after
 
 
 def _feed(session: Session, feed_id: int) -> FeedRow:

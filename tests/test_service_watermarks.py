@@ -12,7 +12,8 @@ from daemon.scheduler import Ticker
 from daemon.sections import Watermarks as WatermarkSettings
 from daemon.service import Service
 from daemon.watermarks import Watermarks, free_disk_bytes, free_memory_bytes
-from registry import Registry, delete_set_aside
+from registry import NewDocument, Registry, delete_set_aside
+from tests.registry_parts import add_feed
 from tests.service_parts import handlers, settings_of, wait_until
 
 SETTINGS = WatermarkSettings(disk_free_min_bytes=1000, memory_free_min_bytes=1000)
@@ -92,3 +93,19 @@ def test_what_a_restore_set_aside_goes_when_its_time_is_over(tmp_path: Path) -> 
 
     assert len(delete_set_aside(tmp_path, before=now - timedelta(days=30))) == 1
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize(("days", "kept"), [(0, ["Rain.", "Hail."]), (90, ["", "Hail."])])
+def test_texts_that_taught_nothing_go_when_their_time_is_over_and_not_unless_asked_for(tmp_path: Path, days: int, kept: list[str]) -> None:
+    now = datetime.now(UTC)
+    with Registry.open(tmp_path / "home") as registry:
+        feed = add_feed(registry)
+        found = [NewDocument(text, text, now - timedelta(days=age)) for text, age in (("Rain.", 91), ("Hail.", 89))]
+        for document in registry.write.record_poll(feed.id, cursor={}, next_check_at=now, documents=found):
+            registry.write.record_definitions(document.id, [])
+        settings = settings_of(registry.home)
+        retention = settings.retention.model_copy(update={"idle_texts_days": days})
+        ticker = Ticker(registry, settings.model_copy(update={"retention": retention}), ring=lambda: None)
+        for _ in range(2):
+            ticker._prune()
+        assert [document.text for document in registry.read.documents()] == kept

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -382,3 +383,17 @@ def test_feeds_are_shown_a_page_at_a_time_and_a_failing_one_is_found_from_the_ov
     with Registry.open(tmp_path / "home") as registry:
         assert len(registry.read.feeds(removed=False)) == 59
         assert len(registry.read.feeds()) == 60
+
+
+def test_a_feed_that_answers_and_has_stopped_posting_needs_somebody(tmp_path: Path) -> None:
+    with Registry.open(tmp_path / "home") as registry:
+        now = datetime.now(UTC)
+        for name, days in (("ebb", 40), ("flow", 2)):
+            rhythm = {"gap_s": 86400.0, "newest_at": (now - timedelta(days=days)).isoformat()}
+            registry.write.record_poll(add_feed(registry, name).id, cursor=rhythm, next_check_at=now, documents=[])
+        with gateway(registry) as url, visitor(url) as one:
+            needs = one.get("/ui/").text.partition("What needs me")[2].partition("</section>")[0]
+            assert "silent for 40 days; it used to post every 24 hours" in needs
+            assert ("ebb" in needs, "flow" in needs) == (True, False)
+            registry.write.set_feed_state("ebb", "paused")
+            assert "Nothing." in one.get("/ui/").text

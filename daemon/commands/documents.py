@@ -57,5 +57,5 @@ def show(ctx: typer.Context, document_id: Annotated[int, typer.Argument(metavar=
         return
     show_facts({key: value for key, value in document_json(document).items() if value is not None})
     say("")
-    say(document.text)
+    say(document.text or "(No text: it was empty, or given up because the document taught nothing: retention.idle_texts_days)")
     show_table(("id", "entity", "state", "characters"), [(d.id, d.entity, d.state, f"{d.span[0]}-{d.span[1]}") for d in definitions])

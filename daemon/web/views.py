@@ -9,7 +9,7 @@ from typing import Any
 
 from daemon.quiet import paused
 from daemon.silence import silence
-from registry import DefinitionState, Document, JobState, Registry, measured
+from registry import DefinitionState, Document, Feed, JobState, Registry, measured
 
 ROWS, PAGE, HISTORY = 10, 50, 200
 CURVES = ("learned", "kept", "local", "skills")
@@ -39,6 +39,7 @@ def home(registry: Registry) -> Facts:
         "review": registry.pages.definitions(state=DefinitionState.REVIEW, limit=5),
         "refused": registry.pages.refused(limit=5),
         "failing": registry.read.failing_feeds(),
+        "silent": _silent(registry),
         "failed": registry.pages.jobs([JobState.FAILED], limit=5, newest=True),
         "releases": registry.pages.releases(limit=ROWS),
         "pause": _pause(registry),
@@ -46,6 +47,11 @@ def home(registry: Registry) -> Facts:
         "canaries": {canary.alias: canary for canary in registry.read.canaries()},
         **running(registry),
     }
+
+
+def _silent(registry: Registry) -> list[tuple[Feed, str]]:
+    """Feeds that answer and have stopped posting, each with a sentence: nothing fails, so nothing else on the page would tell."""
+    return [(feed, said) for feed in registry.read.feeds(retired=False) if (said := silence(feed)) is not None]
 
 
 def running(registry: Registry) -> Facts:
