@@ -138,7 +138,9 @@ class Learn(Section):
         description="how they are merged; retrain learns all that the topics know from the base instead, which is also what is tried where the check"
         " refuses a merged one",
     )
-    learning_rate: float = Field(6e-3, gt=0, lt=1, description="peak learning rate of the adapter's weights")
+    learning_rate: float = Field(
+        6e-3, gt=0, lt=1, description="peak learning rate of the adapter's weights; up to half again where little is learnt at once"
+    )
     warm_rate: float = Field(0.8, gt=0, le=1, description="factor on it where learning goes on from an earlier version of the topic")
     temperature: float = Field(
         1.0, gt=0, description="softens teacher and student; the paper uses 2, which needs about twice the steps here"

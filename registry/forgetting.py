@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from sqlmodel import Session, col, select
 from sqlmodel.sql.expression import SelectOfScalar
@@ -13,7 +13,7 @@ from registry.errors import BadValue, NotThere
 from registry.identity import entity_key
 from registry.models import AdapterRow, AliasRow, DefinitionRow, DocumentRow, WitnessRow
 from registry.records import Definition, Document, Version
-from registry.rows import DEFINITION, DOCUMENT, batches, definition_records, document_records, document_row, feed_row, key
+from registry.rows import DEFINITION, DOCUMENT, batches, definition_records, document_records, document_row, feed_row, key, plain_rows
 from registry.states import DefinitionState, DocumentState
 from registry.versions import version_records
 
@@ -129,9 +129,7 @@ def _of_feed(session: Session, name: str, *, to_change: bool) -> list[DocumentRo
 
 
 def _rows(session: Session, wanted: SelectOfScalar[_Row], columns: Sequence[Any], *, to_change: bool) -> list[_Row]:
-    if to_change:
-        return list(session.exec(wanted))
-    return cast("list[_Row]", session.connection().execute(wanted.with_only_columns(*columns)).all())  # they have the same names
+    return list(session.exec(wanted)) if to_change else plain_rows(session, wanted, columns)
 
 
 def _still_known(rows: Iterable[DefinitionRow]) -> list[DefinitionRow]:

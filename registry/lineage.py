@@ -88,7 +88,7 @@ def replacing(session: Session, definition_id: int) -> list[int]:
 
 
 def _ids(session: Session, statement: str, *values: object) -> list[int]:
-    return [found for (found,) in session.connection().exec_driver_sql(statement, values)]
+    return [found for (found,) in session.connection().exec_driver_sql(statement, values).all()]
 
 
 def _many(ids: Iterable[int]) -> str:

@@ -54,6 +54,7 @@ from registry.rows import (
     job_row,
     key,
     newest_check,
+    plain_rows,
     release_records,
 )
 from registry.states import DefinitionState, FeedState, JobState
@@ -206,7 +207,7 @@ class Queries(IntakeQueries):
             wanted = select(ReleaseRow).order_by(col(ReleaseRow.id).desc()).limit(limit)
             if alias is not None:
                 wanted = wanted.where(ReleaseRow.alias == alias)
-            return release_records(session, session.connection().execute(wanted.with_only_columns(*RELEASE)).all())
+            return release_records(session, plain_rows(session, wanted, RELEASE))
 
     def rollback_windows(self) -> dict[str, list[str]]:
         """Of each alias, where it came from just now (answers may still be running there), and where a rollback would go."""
@@ -221,7 +222,7 @@ class Queries(IntakeQueries):
             wanted = select(JobRow).order_by(col(JobRow.id))
             if state is not None:
                 wanted = wanted.where(JobRow.state == JobState(state))
-            return [job_record(row) for row in session.connection().execute(wanted.with_only_columns(*JOB))]
+            return [job_record(row) for row in plain_rows(session, wanted, JOB)]
 
     def seconds_of_jobs(self, kinds: Sequence[str], *, since: datetime) -> float:
         """How long jobs of these kinds took that ended after `since`, as far as their rows are still there."""

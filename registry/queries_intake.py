@@ -41,6 +41,7 @@ from registry.rows import (
     feed_records,
     feed_row,
     key,
+    plain_rows,
     probe_record,
 )
 from registry.states import DefinitionState, DocumentState, FeedState
@@ -65,7 +66,7 @@ class IntakeQueries:
                 wanted = wanted.where(not_(and_(FeedRow.state == FeedState.RETIRED, renamed)))
             if not retired:
                 wanted = wanted.where(FeedRow.state != FeedState.RETIRED)
-            return feed_records(session, session.connection().execute(wanted.with_only_columns(*FEED)).all())
+            return feed_records(session, plain_rows(session, wanted, FEED))
 
     def failing_feeds(self) -> list[Feed]:
         """Those whose last poll failed, without those that were given up."""
@@ -101,7 +102,7 @@ class IntakeQueries:
                 wanted = wanted.where(DocumentRow.state == DocumentState(state))
             order = col(DocumentRow.id).desc() if newest else col(DocumentRow.id)
             wanted = wanted.order_by(order).limit(limit)
-            return document_records(session, session.connection().execute(wanted.with_only_columns(*DOCUMENT)).all())
+            return document_records(session, plain_rows(session, wanted, DOCUMENT))
 
     def document_ids(self, state: DocumentState | str, limit: int | None = None) -> list[int]:
         """The oldest documents in this state."""
@@ -135,7 +136,7 @@ class IntakeQueries:
             if state is not None:
                 wanted = wanted.where(DefinitionRow.state == DefinitionState(state))
             if ids is None:
-                return definition_records(session, session.connection().execute(wanted.with_only_columns(*DEFINITION)).all())
+                return definition_records(session, plain_rows(session, wanted, DEFINITION))
             found = [row for some in batches(sorted(ids)) for row in session.exec(wanted.where(col(DefinitionRow.id).in_(some)))]
             return definition_records(session, found)
 

@@ -173,4 +173,4 @@ def _drawn(spoken: Sequence[Spoken], count: int, rng: random.Random) -> list[Spo
 
 
 def consolidation_plan(plan: TrainPlan, etcon: EtconPlan) -> TrainPlan:
-    return replace(plan, learning_rate=plan.learning_rate * etcon.policy_rate, warmup=0.0, seed=plan.seed + 1)
+    return replace(plan, learning_rate=plan.learning_rate * etcon.policy_rate, warmup=0.0, full_steps=0, seed=plan.seed + 1)

@@ -20,6 +20,8 @@ from daemon.learn.errors import NotFinite, NothingToLearn
 from daemon.learn.losses import TopK, divergence, mean_by_example, top_k
 from daemon.learn.models import Base, trainable, using
 
+HIGHER_AT_MOST = 1.5  # times the rate
+
 
 @dataclass(frozen=True, slots=True)
 class TrainPlan:
@@ -41,6 +43,7 @@ class TrainPlan:
     steps_min: int = 60
     steps_max: int = 2000
     warmup: float = 0.05
+    full_steps: int = 1000  # in fewer steps than these the rate is higher, by their ratio's fourth root, at most half again; 0: never
     top_k: int = 64
     clip: float = 1.0
     seed: int = 0
@@ -65,11 +68,12 @@ class TrainPlan:
         return max(self.steps_min, min(self.steps_max, math.ceil(examples * self.passes / new)))
 
     def lr_at(self, step: int, steps: int) -> float:
-        """Linear warm-up, then cosine to a tenth."""
+        """Linear warm-up, then cosine to a tenth. Little is learnt in few steps and goes less far: there the peak may be higher."""
         warm = max(1, int(steps * self.warmup))
+        peak: float = self.learning_rate * min(HIGHER_AT_MOST, max(1.0, self.full_steps / steps) ** 0.25)
         if step < warm:
-            return self.learning_rate * (step + 1) / warm
-        return self.learning_rate * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))))
+            return peak * (step + 1) / warm
+        return peak * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))))
 
 
 HOLD = TrainPlan()  # the base's own text is held by plain KL(base || student) at temperature 1, however the examples are learnt

@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from daemon.silence import silence
-from registry import Registry, RegistryError
+from registry import Registry, RegistryError, measured
 
 log = logging.getLogger(__name__)
 KEPT_S = 15.0
@@ -79,11 +79,13 @@ def _served(registry: Registry) -> Iterator[Metric]:
     serving = [alias for alias in registry.read.aliases() if alias.adapter is not None]
     since = [((a.name, str(a.adapter)), a.since.timestamp()) for a in serving if a.since is not None]
     yield _gauge("lorefeed_alias_since_timestamp_seconds", "Since when the alias serves this version.", ("alias", "adapter"), since)
-    checked = []
-    for alias in serving:
-        check = registry.read.newest_check(str(alias.adapter))
-        values = {} if check is None else check.values
-        checked += [((alias.name, str(alias.adapter), name), value) for name, value in values.items()]
+    metrics = registry.pages.metrics([str(alias.adapter) for alias in serving])
+    checked = [
+        ((alias.name, str(alias.adapter), name), value)
+        for alias in serving
+        for name, metric in metrics[str(alias.adapter)].items()
+        if (value := measured(metric)) is not None
+    ]
     yield _gauge("lorefeed_check", "What the newest check of the served version measured.", ("alias", "adapter", "measure"), checked)
 
 
