@@ -21,48 +21,70 @@ Progress = Callable[[float, str], None]
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 LONG = 100  # rows
 _PLAIN = frozenset({str, int, bool, type(None)})
-_ROW = json.JSONEncoder(allow_nan=False).encode  # made once: json.dumps makes one for each row
 _PIPE_WIDTH = 4000  # what reads a pipe wraps lines for itself, or wants them whole
 
 
 def show_json(value: Any) -> None:
     """One JSON document; the only thing that a command with --json writes to standard output. A long listing has a line for each row."""
-    shown = plain(value)
-    if isinstance(shown, dict) and any(isinstance(part, list) and len(part) > LONG for part in shown.values()):
-        parts = (f"  {json.dumps(name)}: {_lines(part)}" for name, part in shown.items())
+    if isinstance(value, dict) and any(_is_long(part) for part in value.values()):
+        parts = (f"  {json.dumps(str(name))}: {_lines(part)}" for name, part in value.items())
         sys.stdout.write("{\n" + ",\n".join(parts) + "\n}\n")
     else:
-        sys.stdout.write(_lines(shown) + "\n")
+        sys.stdout.write(_lines(value) + "\n")
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) > LONG
 
 
 def _lines(value: Any) -> str:
     """Indented; of a long list each row is one line, because indenting them would take most of a command's time."""
-    if isinstance(value, list) and len(value) > LONG:
-        return "[\n  " + ",\n  ".join(map(_ROW, value)) + "\n]"
-    return json.dumps(value, indent=2, allow_nan=False)
+    if _is_long(value):
+        return "[\n  " + ",\n  ".join(map(_row, value)) + "\n]"
+    return json.dumps(plain(value), indent=2, allow_nan=False)
+
+
+def _row(value: Any) -> str:
+    try:
+        return _ROW(value)  # what `plain` would make of it, several times as fast
+    except (TypeError, ValueError):  # it holds a number that is not finite, or names that are no words
+        return _ROW(plain(value))
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "", empty: str = "There are none.") -> None:
     """Rows for people. A cell is shown as `cell` says."""
+    if not rows:
+        say(f"{title}: {empty}" if title else empty)
+        return
+    if not sys.stdout.isatty():
+        sys.stdout.write("".join(f"{line}\n" for line in _drawn(columns, rows, title)))
+        return
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    if not rows:
-        say(f"{title}: {empty}" if title else empty)
-        return
     table = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
-    if sys.stdout.isatty():
-        _console().print(table)
-        return
-    with (console := _console()).capture() as drawn:
-        console.print(table)
-    lines = [line.rstrip() for line in drawn.get().splitlines()]  # padding is for terminals
-    sys.stdout.write("\n".join(line for line in lines if line) + "\n")
+    _console().print(table)
+
+
+def _drawn(columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str) -> Iterator[str]:
+    """The same table for a pipe, where no line is folded and nothing pads its end. Laying out fifty rows with rich takes longer than reading them."""
+    from rich.cells import cell_len  # a letter may be two columns wide, or none
+
+    table = [[[name] for name in columns], *([cell(value).splitlines() or [""] for value in row] for row in rows)]
+    widths = [max(cell_len(line) for row in table for line in row[place]) for place in range(len(columns))]
+    if title:
+        yield title
+    for number, row in enumerate(table):
+        for line in range(max(map(len, row))):
+            parts = [part[line] if line < len(part) else "" for part in row]
+            yield " " + "   ".join(part + " " * (width - cell_len(part)) for part, width in zip(parts, widths, strict=True)).rstrip()
+        if not number:
+            yield " " + "─" * (sum(widths) + 3 * (len(widths) - 1))
 
 
 def show_facts(facts: Mapping[str, Any]) -> None:
@@ -131,6 +153,9 @@ def plain(value: Any) -> Any:
             return [plain(inner) for inner in value]
         case _:
             return str(value)
+
+
+_ROW = json.JSONEncoder(allow_nan=False, default=plain).encode  # made once: json.dumps makes one for each row
 
 
 @contextmanager

@@ -1,8 +1,10 @@
 """Whether a feed that answers has stopped posting: no error tells of it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from registry import Feed
+
+SILENT_AT_LEAST = timedelta(days=2)  # nobody is called silent sooner
 
 
 def silence(feed: Feed, now: datetime | None = None) -> str | None:

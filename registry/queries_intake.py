@@ -1,7 +1,7 @@
 """Reads about what comes in: feeds, documents, definitions and what belongs to them. Each sees one consistent moment and returns records."""
 
 from collections.abc import Collection, Iterable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import ColumnElement
 from sqlmodel import Session, and_, col, func, not_, or_, select
@@ -53,10 +53,18 @@ class IntakeQueries:
         self._db = database
 
     def feeds(
-        self, kind: str | None = None, *, removed: bool = True, retired: bool = True, after: int = 0, limit: int | None = None
+        self,
+        kind: str | None = None,
+        *,
+        removed: bool = True,
+        retired: bool = True,
+        newest_before: datetime | None = None,
+        after: int = 0,
+        limit: int | None = None,
     ) -> list[Feed]:
         """In the order they were added, from those with a larger number than `after`. `removed`: with those that an operator removed;
-        `retired`: with those and with what its server said is gone."""
+        `retired`: with those and with what its server said is gone; `newest_before`: only those whose newest entry is from before then, to the
+        day."""
         with self._db.reading() as session:
             wanted = select(FeedRow).where(col(FeedRow.id) > after).order_by(col(FeedRow.id)).limit(limit)
             if kind is not None:
@@ -66,6 +74,9 @@ class IntakeQueries:
                 wanted = wanted.where(not_(and_(FeedRow.state == FeedState.RETIRED, renamed)))
             if not retired:
                 wanted = wanted.where(FeedRow.state != FeedState.RETIRED)
+            if newest_before is not None:  # dates of other time zones are up to a day away as text
+                until = (newest_before + timedelta(days=1)).astimezone(UTC).isoformat()
+                wanted = wanted.where(func.json_extract(FeedRow.cursor, "$.newest_at") < until)
             return feed_records(session, plain_rows(session, wanted, FEED))
 
     def failing_feeds(self) -> list[Feed]:

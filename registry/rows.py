@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, TypeVar, cast
 
 from sqlalchemy import Select
-from sqlmodel import Session, col, func, select, true
+from sqlmodel import Session, col, select, true
 
 from registry.errors import NotThere
 from registry.identity import split_adapter_name
@@ -28,7 +28,6 @@ from registry.models import (
     ProbeRow,
     ReleaseRow,
     TransferExampleRow,
-    WitnessRow,
 )
 from registry.records import (
     Adapter,
@@ -56,6 +55,9 @@ from registry.states import AdapterState, DefinitionState, DocumentState, FeedSt
 LEARNT = "learnt"
 REHEARSED = "rehearsed"
 _NAMES = "SELECT id, topic, version FROM adapter WHERE id IN (SELECT value FROM json_each(?))"
+# SQLite reads a list of numbers faster than it is written into a statement.
+_SOURCES = "SELECT d.id, f.name, d.url FROM json_each(?) wanted JOIN document d ON d.id = wanted.value JOIN feed f ON f.id = d.feed_id"
+_WITNESSES = "SELECT definition_id, count(*) FROM witness WHERE definition_id IN (SELECT value FROM json_each(?)) GROUP BY definition_id"
 _BATCH = 5000  # SQLite takes 32,766 variables in one statement
 _Id = TypeVar("_Id", int, str)
 
@@ -209,14 +211,11 @@ def document_records(session: Session, rows: Sequence[DocumentRow]) -> list[Docu
 
 
 def definition_records(session: Session, rows: Sequence[DefinitionRow]) -> list[Definition]:
-    sources: dict[int, tuple[str, str | None]] = {}
-    for some in batches(r.document_id for r in rows):
-        wanted = select(DocumentRow.id, FeedRow.name, DocumentRow.url).join(FeedRow).where(col(DocumentRow.id).in_(some))
-        sources |= {key(document_id): (feed, url) for document_id, feed, url in session.exec(wanted)}
-    witnesses: dict[int, int] = {}
-    for some in batches(key(r.id) for r in rows):
-        counted = select(WitnessRow.definition_id, func.count()).where(col(WitnessRow.definition_id).in_(some))
-        witnesses |= dict(cast("list[tuple[int, int]]", session.exec(counted.group_by(col(WitnessRow.definition_id))).all()))
+    session.flush()  # statements of our own do not see what waits to be written
+    connection = session.connection()
+    asked = connection.exec_driver_sql(_SOURCES, (json.dumps(sorted({r.document_id for r in rows})),)).all()
+    sources = {document_id: (feed, url) for document_id, feed, url in asked}
+    witnesses: dict[int, int] = dict(connection.exec_driver_sql(_WITNESSES, (json.dumps([r.id for r in rows]),)).all())
     return [_definition(r, sources[r.document_id], witnesses.get(key(r.id), 0)) for r in rows]
 
 

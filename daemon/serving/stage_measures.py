@@ -1,11 +1,13 @@
 """What Prometheus reads of the registry: feeds, documents, definitions, jobs, versions and the checks of what is served.
 
-Read when asked for, and kept for a while: counting a million definitions for every scrape of every collector would be felt.
+Read when asked for, and kept for a while: counting a million definitions for every scrape of every collector would be felt. What a collector
+is told is at most twice as old.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -25,17 +27,25 @@ class StageMeasures(Collector):
 
     def __init__(self, registry: Registry, *, kept_s: float = KEPT_S) -> None:
         self._registry, self._kept_s = registry, kept_s
-        self._read_at = -kept_s
+        self._read_at = -2 * kept_s
+        self._renewing = threading.Lock()
         self._metrics: list[Metric] = []
 
     def describe(self) -> list[Metric]:
         return []  # or registering it would already read everything
 
     def collect(self) -> Iterator[Metric]:
-        if time.monotonic() - self._read_at >= self._kept_s:
+        age_s = time.monotonic() - self._read_at
+        if age_s >= 2 * self._kept_s:
+            self._renew()
+        elif age_s >= self._kept_s and not self._renewing.locked():  # who asks often does not wait for it
+            threading.Thread(target=self._renew, name="stage-measures", daemon=True).start()
+        yield from self._metrics
+
+    def _renew(self) -> None:
+        with self._renewing:
             self._metrics = self._read()
             self._read_at = time.monotonic()
-        yield from self._metrics
 
     def _read(self) -> list[Metric]:
         readable, metrics = 1.0, list[Metric]()

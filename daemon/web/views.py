@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from daemon.quiet import paused
-from daemon.silence import silence
+from daemon.silence import SILENT_AT_LEAST, silence
 from registry import DefinitionState, Document, Feed, JobState, Registry, measured
 
 ROWS, PAGE, HISTORY = 10, 50, 200
@@ -51,7 +51,9 @@ def home(registry: Registry) -> Facts:
 
 def _silent(registry: Registry) -> list[tuple[Feed, str]]:
     """Feeds that answer and have stopped posting, each with a sentence: nothing fails, so nothing else on the page would tell."""
-    return [(feed, said) for feed in registry.read.feeds(retired=False) if (said := silence(feed)) is not None]
+    now = datetime.now(UTC)
+    quiet = registry.read.feeds(retired=False, newest_before=now - SILENT_AT_LEAST)  # the cursors of thousands are not read for one
+    return [(feed, said) for feed in quiet if (said := silence(feed, now)) is not None]
 
 
 def running(registry: Registry) -> Facts:
