@@ -40,7 +40,7 @@ class TrainPlan:
     replay_batch: int = 8
     replay_weight: float = 1.0
     passes: float = 8.0
-    steps_min: int = 60
+    steps_min: int = 120
     steps_max: int = 2000
     warmup: float = 0.05
     full_steps: int = 1000  # in fewer steps than these the rate is higher, by their ratio's fourth root, at most half again; 0: never
