@@ -68,9 +68,11 @@ class TrainPlan:
         return max(self.steps_min, min(self.steps_max, math.ceil(examples * self.passes / new)))
 
     def lr_at(self, step: int, steps: int) -> float:
-        """Linear warm-up, then cosine to a tenth. Little is learnt in few steps and goes less far: there the peak may be higher."""
+        """Linear warm-up, then cosine to a tenth. A run of few steps goes less far, so its peak may be higher; not where it is as short as they
+        are allowed to be, and sees every example more often than was asked."""
         warm = max(1, int(steps * self.warmup))
-        peak: float = self.learning_rate * min(HIGHER_AT_MOST, max(1.0, self.full_steps / steps) ** 0.25)
+        higher: float = 1.0 if steps <= self.steps_min else min(HIGHER_AT_MOST, max(1.0, self.full_steps / steps) ** 0.25)
+        peak = self.learning_rate * higher
         if step < warm:
             return peak * (step + 1) / warm
         return peak * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))))
