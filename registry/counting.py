@@ -52,8 +52,8 @@ TRIGGERS = tuple(f"{table}_counted_{how}" for table, _, _ in _COUNTED for how in
 
 def definitions(session: Session) -> dict[tuple[str, str], int]:
     """By topic and state; what there is none of is left out."""
-    wanted = select(DefinitionCountRow).where(col(DefinitionCountRow.number) > 0)
-    return {(row.topic, row.state): row.number for row in session.exec(wanted)}
+    wanted = select(DefinitionCountRow.topic, DefinitionCountRow.state, DefinitionCountRow.number)
+    return {(topic, state): number for topic, state, number in session.exec(wanted.where(col(DefinitionCountRow.number) > 0))}
 
 
 def documents(session: Session) -> dict[tuple[int, str], int]:
