@@ -4,7 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 from registry import Feed
 
-SILENT_AT_LEAST = timedelta(days=2)  # nobody is called silent sooner
+
+def may_be_silent(now: datetime) -> datetime:
+    """Only a feed whose newest entry is from before this moment can be silent: what the registry is asked, so that it need not read every cursor."""
+    from sources.base import SILENT_LEAST_S
+
+    return now - timedelta(seconds=SILENT_LEAST_S)
 
 
 def silence(feed: Feed, now: datetime | None = None) -> str | None:

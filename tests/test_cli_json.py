@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from daemon.output import plain
-from registry import Registry
+from daemon.output import plain, show_json, show_table
+from registry import DefinitionState, Registry
 from tests.cli_parts import Cli, fill, make_cli
 
 FEED = "name,location,kind,topic,state,trust,interval_s,error_count,last_error,last_success_at,next_check_at,documents,usual_gap_s,newest_at,silent"
@@ -156,6 +158,25 @@ def test_json_is_one_document_and_nothing_else_is_on_standard_output(cli: Cli, c
 def test_what_json_cannot_say_is_null_and_moments_are_utc() -> None:
     assert plain({"a": float("nan"), "b": (1, float("inf"))}) == {"a": None, "b": [1, None]}
     assert plain(True) is True
+
+
+@pytest.mark.parametrize("length", [2, 101])
+def test_a_row_says_the_same_in_a_short_listing_and_in_a_long_one(length: int, capsys: pytest.CaptureFixture[str]) -> None:
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=2)))
+    row = {"gain": float("nan"), "at": moment, "span": (1, 2), "state": DefinitionState.HELD, "none": None}
+    show_json([row] * length)
+    show_json({"rows": [{"at": moment}] * length, "n": 1.5})
+    first, end = json.JSONDecoder().raw_decode(said := capsys.readouterr().out)
+    assert first == [{"gain": None, "at": "2026-01-02T01:04:05.000Z", "span": [1, 2], "state": "held", "none": None}] * length
+    assert json.loads(said[end:]) == {"rows": [{"at": "2026-01-02T01:04:05.000Z"}] * length, "n": 1.5}
+
+
+def test_a_table_in_a_pipe_is_aligned_and_unfolded(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(("name", "of"), [("日本", "a\nb"), ("long " * 60, None)], title="All")
+    title, head, rule, first, second, last = capsys.readouterr().out.splitlines()
+    assert (title, head.split(), set(rule.strip())) == ("All", ["name", "of"], {"─"})
+    place = head.index("of")
+    assert (first[place - 2], second[place], last[place]) == ("a", "b", "-"), "two letters of two columns each come before it"
 
 
 def test_a_failing_command_leaves_standard_output_empty(cli: Cli) -> None:

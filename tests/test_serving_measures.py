@@ -17,6 +17,7 @@ from daemon.serving.measures import PAIRS_KEPT, Measures
 from daemon.serving.stage_measures import StageMeasures
 from registry import NewCheckRun, Registry
 from tests.registry_parts import Clock, add_documents, add_feed, define, learn, promote
+from tests.serving_parts import wait_until
 
 MONITORING = Path(__file__).parents[1] / "docs" / "monitoring"
 
@@ -96,6 +97,20 @@ def test_it_is_read_again_only_after_a_while(registry: Registry) -> None:
     registry.write.enqueue("poll", key="poll:other", payload={})
     assert scraped(measures) == first
     assert scraped(Measures(StageMeasures(registry))) != first
+
+
+def test_who_asks_often_does_not_wait_for_the_reading(registry: Registry) -> None:
+    """Between once and twice as long as it is kept, the answer is the one before, and the next one is new."""
+    measures = Measures(stage := StageMeasures(registry, kept_s=3600))
+    first = scraped(measures)
+    registry.write.enqueue("poll", key="poll:other", payload={})
+    stage._read_at -= 4000
+    assert scraped(measures) == first
+    wait_until(lambda: scraped(measures) != first)
+    registry.write.enqueue("poll", key="poll:another", payload={})
+    before = scraped(measures)
+    stage._read_at -= 8000
+    assert scraped(measures) != before, "what is twice as old is never told"
 
 
 def test_a_registry_that_cannot_be_read_is_a_figure_not_a_failed_scrape(registry: Registry) -> None:

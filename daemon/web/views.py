@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from daemon.quiet import paused
-from daemon.silence import SILENT_AT_LEAST, silence
+from daemon.silence import may_be_silent, silence
 from registry import DefinitionState, Document, Feed, JobState, Registry, measured
 
 ROWS, PAGE, HISTORY = 10, 50, 200
@@ -52,7 +52,7 @@ def home(registry: Registry) -> Facts:
 def _silent(registry: Registry) -> list[tuple[Feed, str]]:
     """Feeds that answer and have stopped posting, each with a sentence: nothing fails, so nothing else on the page would tell."""
     now = datetime.now(UTC)
-    quiet = registry.read.feeds(retired=False, newest_before=now - SILENT_AT_LEAST)  # the cursors of thousands are not read for one
+    quiet = registry.read.feeds(retired=False, newest_before=may_be_silent(now))
     return [(feed, said) for feed in quiet if (said := silence(feed, now)) is not None]
 
 
