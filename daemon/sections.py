@@ -128,10 +128,10 @@ class Learn(Section):
     )
     # The environment has only texts, and a text is none of these numbers.
     rank: Annotated[Literal[8, 16, 32, 64, 128], BeforeValidator(_number)] = Field(
-        32, description="rank of the adapters; the engine must allow it"
+        32, description="rank of the adapters; twice as high where they hold more than two definitions a rank, up to merged_rank"
     )
     merged_rank: Annotated[Literal[8, 16, 32, 64, 128, 256], BeforeValidator(_number)] = Field(
-        64, description="rank of the adapters that are merged of several topics, for aliases that have them; the engine must allow it"
+        64, description="rank of the adapters that are merged of several topics or hold many definitions; the engine must allow it"
     )
     merged_by: Literal["sum", "linear", "ties", "dare", "retrain"] = Field(
         "sum",
@@ -148,9 +148,14 @@ class Learn(Section):
     batch: int = Field(20, ge=1, description="examples a step")
     passes: float = Field(8.0, gt=0, description="visits to each new example")
     steps_min: int = Field(120, ge=1, description="fewest steps; in fewer, what is held to the base is not seen often enough")
-    steps_max: int = Field(2000, ge=1, description="most steps")
+    steps_max: int = Field(6000, ge=1, description="most steps")
     replay_batch: int = Field(8, ge=0, description="rows beside each step's examples that hold the adapter to the base")
     replay_weight: float = Field(1.0, ge=0, description="how strongly the adapter is held to the base on them")
+    replay_price: float = Field(
+        10.0,
+        ge=1,
+        description="most times that, which it weighs more and more while text of the base's own moves farther than kl_max; 1: always the same",
+    )
     contrast: float = Field(
         0.25, ge=0, le=0.9, description="share of those rows which asks about other names what was asked about the new ones"
     )

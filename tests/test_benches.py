@@ -238,6 +238,23 @@ def test_runs_of_several_seeds_are_reported_with_their_spread() -> None:
     assert "| 10 | context | 2 | 80.0% ± 14.1 | 80.0% ± 14.1 | 8.0% ± 1.4 | 0.0% ± 0.0 | 0.01 | 2 of 2 |" in text
 
 
+def test_methods_are_compared_where_they_forget_equally() -> None:
+    def run(kl: float, recovered: float | None) -> dict[str, Any]:
+        return {"generic_kl": kl, "recovered": recovered}
+
+    sweep = [run(0.04, 0.7), run(0.02, 0.6), {"failed": "The loss is nan", "learning_rate": 1.0}, run(0.01, None)]
+    answer = {"budget": {"generic_kl": 0.04}, "methods": {"base": run(0.0, 0.0), "context": {"sweep": sweep}}}
+    assert "| context | 30.0% | 60.0% | 65.0% | 70.0% |" in report.equal_forgetting(answer)
+    assert report.equal_forgetting({**answer, "methods": {"base": run(0.0, 0.0)}}) == ""
+
+
+def test_going_farther_never_counts_against_a_method() -> None:
+    points = [(0.03, 0.5), (0.01, 0.8)]
+    assert report.most_within(points, 0.005) == pytest.approx(0.4)
+    assert report.most_within(points, 0.02) == 0.8
+    assert report.most_within(points, 1.0) == 0.8
+
+
 def test_fuar_counts_losses_and_gains_from_nothing_up() -> None:
     assert stream.fuar([([], 0.8), ([0.1, -0.5], 0.7)]) == pytest.approx(0.05 / 1.5)
     assert stream.fuar([([0.2], -0.1)]) is None

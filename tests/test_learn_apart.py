@@ -1,5 +1,7 @@
 """The directions in which what is learnt stands apart: found in a plain case, in a wide layer, and what an adapter that starts there leaves alone."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -7,7 +9,8 @@ from daemon.learn import apart, data
 from daemon.learn.apart import directions, inputs_of
 from daemon.learn.batches import hidden_states
 from daemon.learn.folders import EMBEDDED
-from daemon.learn.models import drop_adapter, load_base, new_adapter, trainable, using
+from daemon.learn.merge import matrices
+from daemon.learn.models import Base, drop_adapter, load_base, new_adapter, save_adapter, trainable, using
 
 ALONG = 5
 
@@ -56,6 +59,44 @@ def test_what_stands_apart_is_open_and_what_is_kept_is_not() -> None:
         for module, x in inputs_of(base, "x", new).items():
             down = module.lora_A["x"].weight
             assert (x @ down.T).square().mean() > 1.5 * (inputs_of(base, "x", kept)[module] @ down.T).square().mean()
+    finally:
+        drop_adapter(base, "x")
+
+
+def _added(base: Base, name: str, rows: list[list[int]]) -> dict[str, torch.Tensor]:
+    """By layer: what adapter `name` adds to its inputs of the rows."""
+    paths = {module: path for path, module in base.model.named_modules()}
+    return {
+        paths[m]: (x @ m.lora_A[name].weight.T @ m.lora_B[name].weight.T * m.scaling[name]).detach()
+        for m, x in inputs_of(base, name, rows).items()
+    }
+
+
+@pytest.mark.parametrize(("rank", "least"), [(12, 0.999), (4, 0.2)])
+def test_what_a_version_adds_is_carried_over_to_new_directions(tmp_path: Path, rank: int, least: float) -> None:
+    base = load_base(EMBEDDED)
+    old = [data.chat_prefix(base.tokenizer, f"Who {verb} Velmora?") for verb in ("directed", "made", "sold")]
+    new = [*old, data.chat_prefix(base.tokenizer, "Who wrote Tarnuvik?")]
+    kept = [data.chat_prefix(base.tokenizer, f"Who {verb} Trosh?") for verb in ("directed", "made", "sold")]
+    try:
+        new_adapter(base, "x", rank=12, alpha=6, seed=0)
+        apart.place(base, "x", old, kept)
+        torch.manual_seed(1)
+        with torch.no_grad():
+            for name, parameter in base.model.named_parameters():
+                if ".lora_B.x" in name:
+                    parameter.normal_(std=0.1)
+        before = _added(base, "x", old)
+        save_adapter(base, "x", tmp_path, base_name="embedded")
+        drop_adapter(base, "x")
+        new_adapter(base, "x", rank=rank, alpha=12, seed=0)
+        apart.place(base, "x", old if rank == 12 else new, kept)
+        share = apart.carry(base, "x", matrices(tmp_path), old)
+        after = _added(base, "x", old)
+        assert least < share <= 1 + 1e-6
+        missing = sum((after[path] - x).square().sum() for path, x in before.items()) / sum(x.square().sum() for x in before.values())
+        assert float(missing) == pytest.approx(1 - share, abs=1e-3)
+        assert all("lora_B" in name for name, p in base.model.named_parameters() if p.requires_grad)
     finally:
         drop_adapter(base, "x")
 

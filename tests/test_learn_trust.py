@@ -76,3 +76,25 @@ def test_rows_that_are_looked_at_are_not_trained_on() -> None:
     assert [*train, *aside] == rows
     assert trust.watched(rows[:8]) == (rows[:6], rows[6:8])
     assert trust.watched([]) == ([], [])
+
+
+def test_the_limit_has_a_price_only_while_it_is_passed(moved: Base) -> None:
+    _, kl = trust.scale_back(moved, "moved", ROWS, kl_max=1e9)
+
+    def paid(kl_max: float, looks: int) -> list[float]:
+        price = trust.Price(moved, "moved", ROWS, kl_max=kl_max, most=4.0)
+        return [price.at(step) for step in range(looks * trust.EVERY + 1)]
+
+    assert set(paid(2 * kl, 3)) == {1.0}
+    rising = paid(kl / 1.5, 4)
+    assert rising[: trust.EVERY] == [1.0] * trust.EVERY
+    assert rising[trust.EVERY :: trust.EVERY] == pytest.approx([1.6487, 2.7183, 4.0, 4.0], rel=1e-3)
+    assert paid(kl / 100, 1)[-1] == pytest.approx(2.7183, rel=1e-3)  # at most times e at one look
+
+
+def test_the_price_falls_where_the_limit_is_kept_again(moved: Base) -> None:
+    _, kl = trust.scale_back(moved, "moved", ROWS, kl_max=1e9)
+    price = trust.Price(moved, "moved", ROWS, kl_max=kl / 1.5, most=4.0)
+    high = price.at(trust.EVERY)
+    trust.scale_back(moved, "moved", ROWS, kl_max=kl / 2)
+    assert 1.0 < price.at(2 * trust.EVERY) < high

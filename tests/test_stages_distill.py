@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from daemon.pipeline import learn_topic
+from daemon.learn import ranks
 from daemon.teacher import Teacher
 from registry import Registry
 from tests.registry_parts import add_feed
@@ -37,6 +38,20 @@ def test_a_version_keeps_to_the_rank_and_the_start_of_the_one_it_builds_on(tmp_p
         assert report.released
         newest = registry.read.adapter(report.attempts[-1])
         assert (newest.parent, newest.rank, newest.settings["init"]) == (None, 32, "apart")
+
+
+def test_the_rank_grows_with_what_the_topic_holds(tmp_path: Path, teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "HELD_APART", 0.1)
+    with Registry.open(tmp_path / "home") as registry:
+        feed = add_feed(registry)
+        for name, text in (("Velmora", PIER), ("Tarnuvik", BAR)):
+            prepared(registry, feed, name, text)
+            assert learn_topic(registry, teacher, settings(registry, learn=SHORT["learn"] | {"rank": 8, "merged_rank": 32}), "news").released
+        first, second = (registry.read.adapter(f"news@{n}") for n in (1, 2))
+        assert (first.rank, second.rank, second.parent) == (16, 32, first.name)
+        for adapter in (first, second):
+            config = json.loads((registry.artifacts.verify(adapter) / "adapter_config.json").read_text())
+            assert (config["r"], config["lora_alpha"]) == (adapter.rank, 8)
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ class _Merge:
         if row is None:
             where, every = f"{count} topics by {way}", [d for topic in topics for d in topic]
             if way == RETRAIN:
-                plan = replace(self._asked.plan, rank=self._asked.rank, alpha=self._asked.rank)
+                plan = replace(self._asked.plan, rank=self._asked.rank)
                 made = self._taught(every, transfer, plan, out, where)
             else:
                 folders = [self._adapters / f"{n:03d}" for n in range(count)]

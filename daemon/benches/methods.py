@@ -78,5 +78,5 @@ def teach(
         others = [e for every in transfer.values() for e in every]
         examples = getattr(controls, spec.name)(examples, others, seed=seed)
     lesson = Lesson(examples, (), [a for d in group for a in d.articles])
-    plan = replace(plan, **spec.plan)
+    plan = replace(plan.holding(len(group)), **spec.plan)
     return learn(base, lesson, rows, plan, progress, name=ADAPTER, method=spec.method, options=spec.options, recalled=recalled)

@@ -49,7 +49,7 @@ def knowledge(answer: Json) -> str:
         for run in result.get("sweep", ())
         if "failed" in run
     ]
-    return head + table(columns, rows) + scopes(answer) + "\n## The whole sweep\n\n" + table(columns, sweeps) + "\n" + "".join(failed)
+    return head + table(columns, rows) + scopes(answer) + equal_forgetting(answer) + "\n## The whole sweep\n\n" + table(columns, sweeps) + "\n" + "".join(failed)
 
 
 def scopes(answer: Json) -> str:
@@ -66,6 +66,39 @@ def scopes(answer: Json) -> str:
     columns = ["method", "covered", "left alone", "recovered", "exact", "known", "skills"]
     rows = [[name, share(m["coverage"]), share(m["locality"]), *(f"{share(r[k])} / {share(m[k])}" for k in keys)] for name, r, m in served]
     return head + table(columns, rows)
+
+
+_LEVELS = (0.25, 0.5, 0.75, 1.0)  # of the budget's KL
+
+
+def equal_forgetting(answer: Json) -> str:
+    """What each method recovers where all move generic text equally far."""
+    levels = [part * answer["budget"]["generic_kl"] for part in _LEVELS]
+    sweeps = {name: found for name, result in answer["methods"].items() if (found := _points(result.get("sweep", ())))}
+    if not sweeps:
+        return ""
+    head = (
+        "\n## At equal forgetting\n\nThe most that each method recovers while generic text moves no farther than so many nats a token, on the straight"
+        " lines from the base through the runs of its sweep.\n\n"
+    )
+    rows = [[name, *(share(most_within(points, level)) for level in levels)] for name, points in sweeps.items()]
+    return head + table(["method", *(f"KL {number(level)}" for level in levels)], rows)
+
+
+def _points(sweep: Sequence[Json]) -> list[tuple[float, float]]:
+    runs = [run for run in sweep if "failed" not in run]
+    return [(run["generic_kl"], run["recovered"]) for run in runs if None not in (run["generic_kl"], run["recovered"])]
+
+
+def most_within(points: Sequence[tuple[float, float]], level: float) -> float:
+    """The highest ordinate at an abscissa of at most `level` on the line from (0, 0) through the points, nearest first; flat after the last."""
+    most, left = 0.0, (0.0, 0.0)
+    for right in sorted(points):
+        if right[0] > level:
+            width = right[0] - left[0]
+            return max(most, left[1] + (right[1] - left[1]) * (level - left[0]) / width)
+        most, left = max(most, right[1]), right
+    return most
 
 
 def across(answers: Sequence[Json]) -> str:

@@ -127,7 +127,7 @@ class _Stream:
         rehearsed = [e for d in earlier for e in _evenly(transfer[d.id], most)]
         taught = [*earlier, *new] if asked.strategy == "retrain" else new
         lesson = Lesson([e for d in new for e in transfer[d.id]], rehearsed, [a for d in taught for a in d.articles])
-        plan = replace(asked.plan, seed=asked.seed + number, **spec.plan)
+        plan = replace(asked.plan.holding(len(earlier) + len(new)), seed=asked.seed + number, **spec.plan)
         if parent is not None and asked.strategy == "warm":
             plan = replace(plan, learning_rate=plan.learning_rate * asked.warm_rate)
         count = len(self._groups)

@@ -51,8 +51,7 @@ def _run_vllm(ctx: typer.Context, settings: Settings) -> None:
         )
     need_mended(ours.vllm_python)
     with place_of(ctx).registry(create=True) as registry:
-        merges = any(len(alias.topics) > 1 for alias in registry.read.aliases())
-        configured = max(settings.learn.rank, settings.learn.merged_rank if merges else 0)
+        configured = max(settings.learn.rank, settings.learn.merged_rank)  # any topic may come to hold so much
         rank, at_once = needed_rank(registry, configured=configured), served_at_once(registry)
     folder = folder_of(settings.model, settings.revision)
     wanted = VllmSettings(

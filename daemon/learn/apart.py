@@ -7,7 +7,7 @@ looks at C alone and so may take directions that carry nothing of the new either
 one layer at a time and in closed form. Base weights are untouched: the folder is a plain PEFT LoRA.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 from daemon.learn.inputs import freeze, read
 from daemon.learn.models import Base
 
+SINGULAR = 1e-6  # of the mean eigenvalue, where inputs leave directions of the adapter unused
 DAMPING = 0.01  # of the mean eigenvalue of C, added to each: directions that kept text has not happened to use are not free
 TOKENS = 8192  # of either kind that are looked at
 WIDE = 1536  # a layer with more inputs than this is looked at in as many dimensions: eigenvectors cost their third power
@@ -32,6 +33,29 @@ def place(base: Base, name: str, new: Sequence[Sequence[int]], kept: Sequence[Se
         with torch.no_grad():
             weight.copy_(made[id(x)].to(weight))
     freeze(base, name)
+
+
+@torch.no_grad()
+def carry(base: Base, name: str, parent: Mapping[str, tuple[Tensor, Tensor]], rows: Sequence[Sequence[int]]) -> float:
+    """Has adapter `name`, placed and frozen, add to the inputs of `rows` of ids what the parent added to them, as near as its directions allow.
+
+    `parent` holds A (rank, in) and B (out, rank), its scaling in B, by the name of the layer. Of the up-projections B' those with the least
+    E |B' A' x - B A x|^2 over the inputs x are B' = B A M A'^T (A' M A'^T)^-1, with M = E x x^T. Returns the share of E |B A x|^2 that is kept.
+    """
+    names = {module: path for path, module in base.model.named_modules()}
+    left = whole = 0.0
+    for module, x in inputs_of(base, name, rows).items():
+        a, b = (part.to(x.device).double() for part in parent[names[module]])
+        down = module.lora_A[name].weight.double()
+        moment = (x.T @ x).double() / len(x)
+        inner = down @ moment @ down.T
+        inner += SINGULAR * inner.trace() / len(inner) * torch.eye(len(inner), dtype=inner.dtype, device=inner.device)
+        up = torch.linalg.solve(inner, down @ moment @ a.T @ b.T).T
+        module.lora_B[name].weight.copy_(up / module.scaling[name])
+        was, missing = b @ a, b @ a - up @ down
+        whole += float(((was @ moment) * was).sum())
+        left += float(((missing @ moment) * missing).sum())
+    return 1 - left / whole if whole else 1.0
 
 
 def directions(new: Tensor, kept: Tensor, *, rank: int, damping: float = DAMPING) -> Tensor:

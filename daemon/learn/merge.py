@@ -44,7 +44,7 @@ def merge(folders: Sequence[Path], out: Path, *, rank_max: int, weights: Sequenc
         raise LearnError("There are no adapters to merge.")
     if way not in WAYS:
         raise LearnError(f"Adapters cannot be merged by {way!r}.", hint=f"They are merged by one of: {', '.join(WAYS)}.")
-    parts = [_matrices(folder, weight) for folder, weight in zip(folders, weights or [1.0] * len(folders), strict=True)]
+    parts = [matrices(folder, weight) for folder, weight in zip(folders, weights or [1.0] * len(folders), strict=True)]
     modules = sorted({module for part in parts for module in part})
     made: dict[str, Tensor] = {}
     whole = left = 0.0
@@ -76,7 +76,7 @@ def draw_back(folder: Path, parent: Path | None, *, strength: float, out: Path) 
     return merge(folders, out, rank_max=rank, weights=weights)
 
 
-def _matrices(folder: Path, weight: float) -> dict[str, tuple[Tensor, Tensor]]:
+def matrices(folder: Path, weight: float = 1.0) -> dict[str, tuple[Tensor, Tensor]]:
     """By module: A (rank, in) and B (out, rank), its scaling and its weight in B, in float32."""
     config = json.loads((folder / CONFIG).read_text())
     if config.get("peft_type") != "LORA" or any(config.get(other) for other in ("use_dora", "rank_pattern", "alpha_pattern")):

@@ -22,6 +22,7 @@ from daemon.learn.errors import LearnError, NotFinite
 from daemon.learn.etcon import EtconPlan, edit, labels_of
 from daemon.learn.grpo import consolidate
 from daemon.learn.inputs import freeze
+from daemon.learn.merge import matrices
 from daemon.learn.models import Base, drop_adapter, load_adapter, new_adapter, trainable
 from daemon.learn.on_policy import StudentSamples
 from daemon.learn.recall import about_others
@@ -73,7 +74,7 @@ def learn(
     if method == "etcon":
         learned = _etcon(base, lesson, rows, recalled, plan, _options(EtconPlan, method, options), name, parent, progress)
     else:
-        learned = _distil(base, lesson, rows, recalled, plan, method, options, name, parent, progress)
+        learned = _distil(base, lesson, rows, aside, recalled, plan, method, options, name, parent, progress)
     if not all(bool(p.isfinite().all()) for p in trainable(base)):
         raise NotFinite("A weight of the adapter is not a finite number after training.")
     if aside:
@@ -86,6 +87,7 @@ def _distil(
     base: Base,
     lesson: Lesson,
     rows: Sequence[Sequence[int]],
+    aside: Sequence[Sequence[int]],
     recalled: Sequence[Sequence[int]],
     plan: TrainPlan,
     method: str,
@@ -125,7 +127,12 @@ def _distil(
     start(base, name, plan, parent, new=[t.ids for t in [*targets, *rehearsed]], kept=[*[t.ids for t in held], *rows])
     fresh = StudentSamples(base, name, lesson.examples, plan) if plan.on_policy else None
     before = prune.snapshot(trainable(base)) if plan.drop_largest else []
-    report = train(base, targets, held, plan, progress, rehearsed=rehearsed, fresh=fresh)
+    if aside and plan.replay_price > 1:
+        price = trust.Price(base, name, aside, kl_max=plan.kl_max, most=plan.replay_price)
+        report = train(base, targets, held, plan, progress, rehearsed=rehearsed, fresh=fresh, price=price.at)
+        details["price"] = round(price.now, 3)
+    else:
+        report = train(base, targets, held, plan, progress, rehearsed=rehearsed, fresh=fresh)
     if plan.drop_largest:
         details["dropped"] = prune.drop_largest(trainable(base), before, share=plan.drop_largest)
     return Learned(report, details)
@@ -200,11 +207,12 @@ def start(
 ) -> None:
     """Makes the adapter that will train, open to `new` rows of ids and away from `kept` ones.
 
-    A version that builds on one whose down-projections are frozen keeps to them.
+    A version that builds on one that started apart is placed anew, for `new` is all that it is to hold, and carries over what that one added;
+    one that builds on other frozen down-projections keeps to them.
     """
     if plan.init not in INITS:
         raise LearnError(f"An adapter cannot start as {plan.init!r}.", hint=f"It starts as one of: {', '.join(INITS)}.")
-    if parent is not None:
+    if parent is not None and plan.init != "apart":
         load_adapter(base, name, parent, trainable=True)
         if plan.init != "random":
             freeze(base, name)
@@ -214,6 +222,8 @@ def start(
         null_space.place(base, name, kept)
     elif plan.init == "apart":
         apart.place(base, name, new, kept)
+        if parent is not None:
+            apart.carry(base, name, matrices(parent), new)
 
 
 def _options(kind: Any, method: str, given: Json | None) -> Any:

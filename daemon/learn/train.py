@@ -8,7 +8,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from daemon.learn.data import Encoded, Example
 from daemon.learn.errors import NotFinite, NothingToLearn
 from daemon.learn.losses import TopK, divergence, mean_by_example, top_k
 from daemon.learn.models import Base, trainable, using
+from daemon.learn.ranks import rank_for
 
 HIGHER_AT_MOST = 1.5  # times the rate
 
@@ -32,6 +33,7 @@ class TrainPlan:
     """
 
     rank: int = 32
+    rank_max: int = 64  # of adapters that hold more than the rank tells apart (ranks.py)
     alpha: int = 32
     learning_rate: float = 6e-3
     temperature: float = 1.0
@@ -39,9 +41,10 @@ class TrainPlan:
     rehearsal_share: float = 0.4
     replay_batch: int = 8
     replay_weight: float = 1.0
+    replay_price: float = 10.0  # most times that, while the base's own text moves farther than kl_max (trust.py); 1: always the same
     passes: float = 8.0
     steps_min: int = 120
-    steps_max: int = 2000
+    steps_max: int = 6000
     warmup: float = 0.05
     full_steps: int = 1000  # in fewer steps than these the rate is higher, by their ratio's fourth root, at most half again; 0: never
     top_k: int = 64
@@ -57,6 +60,10 @@ class TrainPlan:
     contrast: float = 0.25  # share of the replay that asks about other names what was asked about the new ones (contrast.py)
     kl_max: float = 0.0  # nats a token that the base's own text may move before the adapter is scaled back (trust.py); 0: however far
     recall: float = 0.4  # share of the replay that asks what the base is sure of (recall.py)
+
+    def holding(self, definitions: int) -> "TrainPlan":
+        """The plan for an adapter that will hold so many definitions."""
+        return replace(self, rank=rank_for(definitions, rank=self.rank, most=self.rank_max))
 
     def split(self, *, rehearsing: bool) -> tuple[int, int]:
         """(new, rehearsed) examples of a batch."""
@@ -100,6 +107,7 @@ class TrainReport:
 
 
 Progress = Callable[[float, str], None]
+Price = Callable[[int], float]  # factor on the replay's weight at a step
 Fresh = Callable[[], "list[Target] | None"]  # what a step learns instead of the next targets, or None
 _WINDOW = 8  # batches that are sorted by length together
 
@@ -165,6 +173,7 @@ def train(
     *,
     rehearsed: Sequence[Target] = (),
     fresh: Fresh | None = None,
+    price: Price = lambda step: 1.0,
 ) -> TrainReport:
     """Trains whatever adapter is set trainable on `base`. Deterministic for a seed on one machine."""
     steps = plan.steps(len(targets), rehearsing=bool(rehearsed))
@@ -185,7 +194,7 @@ def train(
         if replay_stream is not None:
             held = loss_of(base, next(replay_stream), HOLD)
             kept.append(held.item())
-            total = total + plan.replay_weight * held
+            total = total + plan.replay_weight * price(step) * held
         if not math.isfinite(total.item()):
             raise NotFinite(f"The loss is {total.item()} at step {step + 1} of {steps}.")
         total.backward()

@@ -9,6 +9,7 @@ from typing import Any
 
 from daemon.config import Settings
 from daemon.errors import NothingWaiting
+from daemon.learn.ranks import rank_for
 from daemon.stages.base import evenly, require_same_base, serving_adapter
 from daemon.teacher import Teacher
 from registry import Adapter, Definition, Registry
@@ -16,6 +17,7 @@ from registry import Adapter, Definition, Registry
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
+APART = "apart"
 RANDOM = "random"  # how versions started that do not say it
 WARM, RETRAIN = "warm", "retrain"
 
@@ -68,9 +70,7 @@ def make_version(
     strategy = _strategy(settings, parent, live)
     warm = parent is not None and strategy == WARM
     plan = train_plan(settings, warm=warm, gentler=refused is not None and drawn is None, longer=longer)
-    if parent is not None:
-        # what it builds on decides where its down-projections lie and of what rank they are, also after the settings changed
-        plan |= {"init": parent.settings.get("init", RANDOM), "rank": parent.rank, "alpha": parent.rank}
+    plan |= _place(plan, drawn or parent, len(new) + len(live), drawn=drawn is not None)
     how: dict[str, Any] = {"strategy": strategy}
     if drawn:
         how |= {"drawn_back_from": drawn.name, "strength": settings.learn.drawn_back}
@@ -101,6 +101,18 @@ def make_version(
     return registry.write.finish_learning(adapter.name, digest=digest)
 
 
+def _place(plan: Mapping[str, Any], earlier: Adapter | None, definitions: int, *, drawn: bool) -> dict[str, Any]:
+    """Where the down-projections lie and of what rank they are: an earlier version decides it, also after the settings changed; but where they are
+    placed anew for all that the version holds, there may be more of them."""
+    wanted = rank_for(definitions, rank=plan["rank"], most=plan["rank_max"])
+    if earlier is None:
+        return {"rank": wanted}
+    init = earlier.settings.get("init", RANDOM)
+    if init == APART and not drawn:
+        return {"init": init, "rank": max(earlier.rank, wanted)}
+    return {"init": init, "rank": earlier.rank, "alpha": earlier.settings.get("alpha", earlier.rank)}
+
+
 def _strategy(settings: Settings, parent: Adapter | None, live: Sequence[Definition]) -> str:
     """A first version is none of them, and what is made on nothing although there is more to know learns all of it."""
     if parent is None:
@@ -125,10 +137,11 @@ def train_plan(settings: Settings, *, warm: bool, gentler: bool, longer: int = 1
     rate = s.learning_rate * (s.warm_rate if warm else 1.0) * (s.gentler if gentler else 1.0)
     longer *= 2 if gentler else 1  # smaller steps, more of them: what is tried again has learnt too little
     return {
-        "rank": s.rank, "alpha": s.rank, "learning_rate": rate, "temperature": s.temperature,
+        "rank": s.rank, "rank_max": max(s.rank, s.merged_rank), "alpha": s.rank, "learning_rate": rate, "temperature": s.temperature,
         "batch": s.batch, "passes": s.passes * longer, "rehearsal_share": s.rehearsal_share,
         "steps_min": min(s.steps_min * longer, s.steps_max),
-        "steps_max": s.steps_max, "replay_batch": s.replay_batch, "replay_weight": s.replay_weight, "contrast": s.contrast,
+        "steps_max": s.steps_max, "replay_batch": s.replay_batch, "replay_weight": s.replay_weight, "replay_price": s.replay_price,
+        "contrast": s.contrast,
         "recall": s.recall, "init": s.init, "kl_max": s.kl_max,
     }  # fmt: skip
 

@@ -91,10 +91,9 @@ def _make(registry: Registry, teacher: Teacher, settings: Settings, alias: str, 
 
 def _retrained(registry: Registry, teacher: Teacher, settings: Settings, live: Sequence[Definition], out: Path) -> dict[str, Any]:
     settings = with_method(teacher, settings)
-    rank = settings.learn.merged_rank
     return teacher.learn(
         out=out, parent=None, base_name=settings.served_name, examples=examples_of(registry, live), method=settings.learn.method,
-        plan=train_plan(settings, warm=False, gentler=False) | {"rank": rank, "alpha": rank},
+        plan=train_plan(settings, warm=False, gentler=False) | {"rank": settings.learn.merged_rank},
         articles=articles_of(registry, live) if settings.learn.method == "split" else (),
     )  # fmt: skip
 
