@@ -20,7 +20,7 @@ from daemon.learn.models import Base
 ROWS = 192  # of the base's own text, set aside from the training: of 48 the divergence was a quarter too high, of 192 that of all others
 FEW, SURELY = 48, 0.6  # where so many of them stay below this share of the limit, all of them stay below the limit
 LOOKS = 5
-EVERY = 50  # steps between two looks while it trains
+EVERY = 100  # steps between two looks while it trains; each costs about as much as two steps
 STEEPEST = 1.0  # most that the logarithm of the price rises at one look
 AIM, CLOSE = 0.985, 0.97  # shares of the limit: where each look aims, and from where on the search is over
 
@@ -36,7 +36,7 @@ class Price:
     limit."""
 
     def __init__(self, base: Base, name: str, rows: Sequence[Sequence[int]], *, kl_max: float, most: float) -> None:
-        self._base, self._name, self._rows, self._kl_max, self._most = base, name, _few(rows), kl_max, most
+        self._base, self._name, self._rows, self._kl_max, self._most = base, name, rows, kl_max, most
         self.now = 1.0
 
     def at(self, step: int) -> float:
@@ -52,7 +52,7 @@ def scale_back(base: Base, name: str, rows: Sequence[Sequence[int]], *, kl_max: 
     """(the scale that adapter `name` has now, at most 1; KL(base || adapter) on the rows at that scale, nats a token)."""
     ups = [p for n, p in base.model.named_parameters() if f".lora_B.{name}." in n]
     whole = [p.detach().clone() for p in ups]
-    few = _few(rows)
+    few = rows[:: max(1, len(rows) // FEW)]
     scale, found = 1.0, _kl(base, name, few)
     if found > SURELY * kl_max and len(few) < len(rows):
         found = _kl(base, name, rows)
@@ -77,10 +77,6 @@ def scale_back(base: Base, name: str, rows: Sequence[Sequence[int]], *, kl_max: 
 def _put(ups: Sequence[Tensor], whole: Sequence[Tensor], scale: float) -> None:
     for now, then in zip(ups, whole, strict=True):
         now.copy_(then * scale)
-
-
-def _few(rows: Sequence[Sequence[int]]) -> Sequence[Sequence[int]]:
-    return rows[:: max(1, len(rows) // FEW)]
 
 
 def _kl(base: Base, name: str, rows: Sequence[Sequence[int]]) -> float:
