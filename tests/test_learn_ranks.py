@@ -8,7 +8,16 @@ from daemon.learn.train import TrainPlan
 
 @pytest.mark.parametrize(
     ("definitions", "rank", "most", "found"),
-    [(0, 32, 64, 32), (60, 32, 64, 32), (64, 32, 64, 32), (65, 32, 64, 64), (500, 32, 64, 64), (500, 32, 256, 256), (500, 64, 32, 64), (500, 32, 63, 32)],
+    [
+        (0, 32, 64, 32),
+        (60, 32, 64, 32),
+        (64, 32, 64, 32),
+        (65, 32, 64, 64),
+        (500, 32, 64, 64),
+        (500, 32, 256, 256),
+        (500, 64, 32, 64),
+        (500, 32, 63, 32),
+    ],
 )
 def test_the_rank_doubles_with_what_is_held_up_to_the_most(definitions: int, rank: int, most: int, found: int) -> None:
     assert rank_for(definitions, rank=rank, most=most) == found

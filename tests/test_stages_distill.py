@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from daemon.pipeline import learn_topic
 from daemon.learn import ranks
+from daemon.pipeline import learn_topic
 from daemon.teacher import Teacher
 from registry import Registry
 from tests.registry_parts import add_feed
@@ -46,7 +46,9 @@ def test_the_rank_grows_with_what_the_topic_holds(tmp_path: Path, teacher: Teach
         feed = add_feed(registry)
         for name, text in (("Velmora", PIER), ("Tarnuvik", BAR)):
             prepared(registry, feed, name, text)
-            assert learn_topic(registry, teacher, settings(registry, learn=SHORT["learn"] | {"rank": 8, "merged_rank": 32}), "news").released
+            assert learn_topic(
+                registry, teacher, settings(registry, learn=SHORT["learn"] | {"rank": 8, "merged_rank": 32}), "news"
+            ).released
         first, second = (registry.read.adapter(f"news@{n}") for n in (1, 2))
         assert (first.rank, second.rank, second.parent) == (16, 32, first.name)
         for adapter in (first, second):

@@ -32,7 +32,7 @@ VERSIONS = {"news": 10, "law": 2}  # of each topic; all random and all different
 RANK = 8  # of the random ones
 # An answer that belongs to no version must be a mixed one, not one that is rounded differently.
 ARGUMENTS = ("--dtype", "float32", "--max-num-seqs", "32")
-LEARN_RANK = 32  # of what learning makes, and so what vLLM is started for
+LEARN_RANK = 32  # of what learning makes at most, and so what vLLM is started for
 # Longer than a block of vLLM's cache (128 tokens on a CPU): shorter ones would hide that a version is answered from another one's memory.
 LONG = "The harbour master wrote down which ships had come, what they carried and who had sent them, and closed the book at night. " * 7
 
@@ -147,6 +147,7 @@ def running_world(root: Path, *, arguments: Sequence[str] = (), more: Mapping[st
         "ENGINE__VLLM_ARGUMENTS": json.dumps([*ARGUMENTS, *arguments]),
         "GATEWAY__PORT": ports[1],
         "LEARN__RANK": LEARN_RANK,
+        "LEARN__MERGED_RANK": LEARN_RANK,
         "LEARN__SETTLE_S": 1,
         "DAEMON__RECONCILE_S": 2,
         **(more or {}),

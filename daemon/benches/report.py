@@ -49,7 +49,16 @@ def knowledge(answer: Json) -> str:
         for run in result.get("sweep", ())
         if "failed" in run
     ]
-    return head + table(columns, rows) + scopes(answer) + equal_forgetting(answer) + "\n## The whole sweep\n\n" + table(columns, sweeps) + "\n" + "".join(failed)
+    sections = [
+        head,
+        table(columns, rows),
+        scopes(answer),
+        equal_forgetting(answer),
+        "\n## The whole sweep\n\n",
+        table(columns, sweeps),
+        "\n",
+    ]
+    return "".join([*sections, *failed])
 
 
 def scopes(answer: Json) -> str:
@@ -78,8 +87,8 @@ def equal_forgetting(answer: Json) -> str:
     if not sweeps:
         return ""
     head = (
-        "\n## At equal forgetting\n\nThe most that each method recovers while generic text moves no farther than so many nats a token, on the straight"
-        " lines from the base through the runs of its sweep.\n\n"
+        "\n## At equal forgetting\n\nThe most that each method recovers while generic text moves no farther than so many nats a token, on the"
+        " straight lines from the base through the runs of its sweep.\n\n"
     )
     rows = [[name, *(share(most_within(points, level)) for level in levels)] for name, points in sweeps.items()]
     return head + table(["method", *(f"KL {number(level)}" for level in levels)], rows)
