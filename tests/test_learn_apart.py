@@ -1,16 +1,17 @@
 """The directions in which what is learnt stands apart: found in a plain case, in a wide layer, and what an adapter that starts there leaves alone."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from daemon.learn import apart, data
-from daemon.learn.apart import directions, inputs_of
-from daemon.learn.batches import hidden_states
+from daemon.learn.apart import Inputs, directions, inputs_of
 from daemon.learn.folders import EMBEDDED
+from daemon.learn.inputs import read
 from daemon.learn.merge import matrices
-from daemon.learn.models import Base, drop_adapter, load_base, new_adapter, save_adapter, trainable, using
+from daemon.learn.models import Base, drop_adapter, load_base, new_adapter, save_adapter, trainable
 
 ALONG = 5
 
@@ -25,10 +26,18 @@ def _clouds(width: int, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
     return new, kept
 
 
+def _read(x: torch.Tensor) -> Inputs:
+    """In three parts."""
+    inputs = Inputs(stride=1)
+    for part in x.split(len(x) // 3 + 1):
+        inputs.add(part)
+    return inputs
+
+
 @pytest.mark.parametrize(("width", "tokens"), [(12, 4000), (apart.WIDE + 300, 900)])
 def test_the_direction_that_only_the_new_has_comes_first(width: int, tokens: int) -> None:
     new, kept = _clouds(width, tokens)
-    found = directions(new, kept, rank=1)
+    found = directions(_read(new), _read(kept), rank=1)
     assert found.shape == (1, width)
     behind = (new.double() @ found.T).square().mean(), (kept.double() @ found.T).square().mean()
     assert behind[0] > 10 * behind[1]
@@ -38,7 +47,7 @@ def test_the_direction_that_only_the_new_has_comes_first(width: int, tokens: int
 
 def test_a_new_input_is_as_large_behind_them_as_behind_a_random_start() -> None:
     new, kept = _clouds(12, 4000)
-    found = directions(new, kept, rank=4)
+    found = directions(_read(new), _read(kept), rank=4)
     expected = new.double().square().sum(1).mean() / (3 * 12)
     assert (new.double() @ found.T).square().mean() == pytest.approx(float(expected), rel=1e-3)
 
@@ -56,11 +65,16 @@ def test_what_stands_apart_is_open_and_what_is_kept_is_not() -> None:
         apart.place(base, "x", new, kept)
         assert all(not p.requires_grad for name, p in base.model.named_parameters() if ".lora_A.x" in name)
         assert len(trainable(base)) == 28
-        for module, x in inputs_of(base, "x", new).items():
-            down = module.lora_A["x"].weight
-            assert (x @ down.T).square().mean() > 1.5 * (inputs_of(base, "x", kept)[module] @ down.T).square().mean()
+        behind = [{m: (x @ m.lora_A["x"].weight.T).square().mean() for m, x in _tokens(base, "x", rows).items()} for rows in (new, kept)]
+        assert all(large > 1.5 * behind[1][module] for module, large in behind[0].items())
     finally:
         drop_adapter(base, "x")
+
+
+def _tokens(base: Base, name: str, rows: list[list[int]]) -> dict[Any, torch.Tensor]:
+    found: dict[Any, list[torch.Tensor]] = {}
+    read(base, name, rows, lambda module, x: found.setdefault(module, []).append(x))
+    return {module: torch.cat(parts) for module, parts in found.items()}
 
 
 def _added(base: Base, name: str, rows: list[list[int]]) -> dict[str, torch.Tensor]:
@@ -68,7 +82,7 @@ def _added(base: Base, name: str, rows: list[list[int]]) -> dict[str, torch.Tens
     paths = {module: path for path, module in base.model.named_modules()}
     return {
         paths[m]: (x @ m.lora_A[name].weight.T @ m.lora_B[name].weight.T * m.scaling[name]).detach()
-        for m, x in inputs_of(base, name, rows).items()
+        for m, x in _tokens(base, name, rows).items()
     }
 
 
@@ -101,17 +115,27 @@ def test_what_a_version_adds_is_carried_over_to_new_directions(tmp_path: Path, r
         drop_adapter(base, "x")
 
 
-def test_inputs_are_of_real_tokens_and_no_more_than_asked() -> None:
+def test_what_is_gathered_is_the_moment_of_real_tokens_and_of_no_more_than_asked() -> None:
     base = load_base(EMBEDDED)
     rows = [data.plain_prefix(base.tokenizer, text) for text in ("It rains.", "It rains in the mountains, and the river is high.")]
     new_adapter(base, "x", rank=4, alpha=4, seed=0)
     try:
-        whole = inputs_of(base, "x", rows)
-        assert {len(x) for x in whole.values()} == {sum(map(len, rows))}
-        assert {len(x) for x in inputs_of(base, "x", rows, tokens=len(rows[0]) + 1).values()} == {len(rows[0])}
-        first = next(m for m in whole if m.base_layer.in_features == 256)
-        with using(base, None):
-            embedded = hidden_states(base, rows[:1])
-        assert embedded.shape[-1] == whole[first].shape[-1]
+        for wanted, tokens in ((rows, apart.TOKENS), (rows[:1], len(rows[0]) + 1)):
+            gathered = inputs_of(base, "x", rows, tokens=tokens)
+            for module, x in _tokens(base, "x", wanted).items():
+                assert len(x) == sum(map(len, wanted))
+                torch.testing.assert_close(gathered[module].moment, (x.T @ x).double() / len(x), rtol=1e-4, atol=1e-5)
+        same = [inputs for module, inputs in gathered.items() if module.base_layer.in_features == 256]
+        assert len({id(inputs) for inputs in same}) < len(same)  # what reads the same is looked at once
     finally:
         drop_adapter(base, "x")
+
+
+def test_of_a_wide_layer_every_so_many_tokens_are_kept() -> None:
+    x = torch.arange(10.0)[:, None].expand(10, apart.WIDE + 1)
+    inputs = Inputs(stride=3)
+    for part in (x[:4], x[4:5], x[5:]):
+        inputs.add(part)
+    assert inputs.some is not None
+    assert inputs.some[:, 0].tolist() == [0, 3, 6, 9]
+    assert Inputs(stride=3).some is None

@@ -22,6 +22,36 @@ TOKENS = 8192  # of either kind that are looked at
 WIDE = 1536  # a layer with more inputs than this is looked at in as many dimensions: eigenvectors cost their third power
 
 
+class Inputs:
+    """What a layer reads, as it comes: the second moment of its inputs, or of a wide layer every `stride`th of them."""
+
+    def __init__(self, *, stride: int) -> None:
+        self._stride, self._seen = stride, 0
+        self._squares: Tensor | None = None
+        self._tokens: list[Tensor] = []
+
+    def add(self, x: Tensor) -> None:
+        """More of them: (tokens, in)."""
+        if x.shape[1] > WIDE:
+            self._tokens.append(x[-self._seen % self._stride :: self._stride].clone())
+        else:
+            squares = x.T @ x
+            self._squares = squares.double() if self._squares is None else self._squares + squares
+        self._seen += len(x)
+
+    @property
+    def some(self) -> Tensor | None:
+        """(tokens, in) of a wide layer; None of another."""
+        return torch.cat(self._tokens) if self._tokens else None
+
+    @property
+    def moment(self) -> Tensor:
+        """(in, in) mean of x x^T, where the layer is not wide."""
+        assert self._squares is not None
+        mean: Tensor = self._squares / self._seen
+        return mean
+
+
 def place(base: Base, name: str, new: Sequence[Sequence[int]], kept: Sequence[Sequence[int]]) -> None:
     """Puts adapter `name`, fresh, where `new` rows of ids stand apart from `kept` ones, and freezes its down-projections."""
     new_inputs, kept_inputs = inputs_of(base, name, new), inputs_of(base, name, kept)
@@ -40,37 +70,45 @@ def carry(base: Base, name: str, parent: Mapping[str, tuple[Tensor, Tensor]], ro
     """Has adapter `name`, placed and frozen, add to the inputs of `rows` of ids what the parent added to them, as near as its directions allow.
 
     `parent` holds A (rank, in) and B (out, rank), its scaling in B, by the name of the layer. Of the up-projections B' those with the least
-    E |B' A' x - B A x|^2 over the inputs x are B' = B A M A'^T (A' M A'^T)^-1, with M = E x x^T. Returns the share of E |B A x|^2 that is kept.
+    E |B' A' x - B A x|^2 over the inputs x are B' = B C^T G^-1, with C = E A' x (A x)^T and G = E A' x (A' x)^T. Returns the share of
+    E |B A x|^2 that is kept.
     """
-    names = {module: path for path, module in base.model.named_modules()}
+    paths = {module: path for path, module in base.model.named_modules()}
+    sums: dict[Any, tuple[Tensor, Tensor, Tensor]] = {}
+
+    def take(module: Any, x: Tensor) -> None:
+        was, now = x @ parent[paths[module]][0].to(x).T, x @ module.lora_A[name].weight.to(x).T
+        more = tuple((a.T @ b).double() for a, b in ((now, now), (now, was), (was, was)))
+        sums[module] = tuple(a + b for a, b in zip(sums[module], more, strict=True)) if module in sums else more  # type: ignore[assignment]
+
+    read(base, name, _enough(base, rows, TOKENS), take)
     left = whole = 0.0
-    for module, x in inputs_of(base, name, rows).items():
-        a, b = (part.to(x.device).double() for part in parent[names[module]])
-        down = module.lora_A[name].weight.double()
-        moment = (x.T @ x).double() / len(x)
-        inner = down @ moment @ down.T
-        inner += SINGULAR * inner.trace() / len(inner) * torch.eye(len(inner), dtype=inner.dtype, device=inner.device)
-        up = torch.linalg.solve(inner, down @ moment @ a.T @ b.T).T
+    for module, (inner, cross, before) in sums.items():
+        b = parent[paths[module]][1].to(inner)
+        damped = inner + SINGULAR * inner.trace() / len(inner) * torch.eye(len(inner), dtype=inner.dtype, device=inner.device)
+        up = torch.linalg.solve(damped, cross @ b.T).T
         module.lora_B[name].weight.copy_(up / module.scaling[name])
-        was, missing = b @ a, b @ a - up @ down
-        whole += float(((was @ moment) * was).sum())
-        left += float(((missing @ moment) * missing).sum())
+        squares = float(((b @ before) * b).sum())
+        whole += squares
+        left += squares - 2 * float(((up @ cross) * b).sum()) + float(((up @ inner) * up).sum())
     return 1 - left / whole if whole else 1.0
 
 
-def directions(new: Tensor, kept: Tensor, *, rank: int, damping: float = DAMPING) -> Tensor:
-    """(rank, in) from inputs (tokens, in) of both kinds, the direction that tells most apart last.
+def directions(new: Inputs, kept: Inputs, *, rank: int, damping: float = DAMPING) -> Tensor:
+    """(rank, in) from inputs of both kinds, the direction that tells most apart last.
 
     Scaled so that a new input is on average as large behind them as behind PEFT's random start, whose entries have variance 1 / (3 in).
     """
-    width = new.shape[1]
-    basis = None
-    if width > WIDE:  # all that either kind says lies in the span of its tokens
-        each = WIDE // 2
-        new, kept = (x[torch.linspace(0, len(x) - 1, min(each, len(x)), device=x.device).long()] for x in (new, kept))
-        basis, _ = torch.linalg.qr(torch.cat([new, kept]).T)  # (in, dimensions)
-        new, kept = new @ basis, kept @ basis
-    k, c = ((x.T @ x).double() / len(x) for x in (new, kept))
+    if new.some is None or kept.some is None:
+        return _apart(new.moment, kept.moment, rank, damping, width=len(new.moment))
+    # all that either kind says lies in the span of its tokens
+    basis, _ = torch.linalg.qr(torch.cat([new.some, kept.some]).T)  # (in, dimensions)
+    k, c = ((x.T @ x).double() / len(x) for x in (new.some @ basis, kept.some @ basis))
+    rows: Tensor = _apart(k, c, rank, damping, width=len(basis)) @ basis.double().T
+    return rows
+
+
+def _apart(k: Tensor, c: Tensor, rank: int, damping: float, *, width: int) -> Tensor:
     size = len(c)
     root = torch.linalg.cholesky(c + damping * c.trace() / size * torch.eye(size, dtype=c.dtype, device=c.device))
     half = torch.linalg.solve_triangular(root, k, upper=False)
@@ -78,20 +116,29 @@ def directions(new: Tensor, kept: Tensor, *, rank: int, damping: float = DAMPING
     _, vectors = torch.linalg.eigh((whitened + whitened.T) / 2)  # ascending
     rows: Tensor = torch.linalg.solve_triangular(root.T, vectors[:, -rank:], upper=True).T
     power = ((rows @ k) * rows).sum(-1).mean()
-    rows = rows * (k.trace() / (3 * width) / power).sqrt()
-    return rows if basis is None else rows @ basis.double().T
+    return rows * (k.trace() / (3 * width) / power).sqrt()
 
 
-def inputs_of(base: Base, name: str, rows: Sequence[Sequence[int]], *, tokens: int = TOKENS) -> dict[Any, Tensor]:
-    """(tokens, in) inputs of every adapted linear layer, the same tensor for layers that read the same; from as many rows as hold `tokens`."""
-    enough = max(1, min(len(rows), tokens * len(rows) // max(1, sum(min(len(r), base.context) for r in rows))))
-    found: dict[Any, list[Tensor]] = {}
-    read(base, name, [rows[i * len(rows) // enough] for i in range(enough)], lambda module, x: found.setdefault(module, []).append(x))
-    joined: dict[tuple[int, ...], Tensor] = {}
-    whole = {}
-    for module, parts in found.items():
-        key = tuple(map(id, parts))
-        if key not in joined:
-            joined[key] = torch.cat(parts)
-        whole[module] = joined[key]
-    return whole
+def inputs_of(base: Base, name: str, rows: Sequence[Sequence[int]], *, tokens: int = TOKENS) -> dict[Any, Inputs]:
+    """What every adapted linear layer reads, the same object for layers that read the same; from as many rows as hold `tokens`."""
+    chosen = _enough(base, rows, tokens)
+    stride = max(1, -(-sum(min(len(r), base.context) for r in chosen) // (WIDE // 2)))
+    found: dict[Any, Inputs] = {}
+    last: tuple[Tensor, Inputs] | None = None
+
+    def take(module: Any, x: Tensor) -> None:
+        nonlocal last
+        if last is not None and last[0] is x:
+            found[module] = last[1]
+            return
+        last = (x, found.setdefault(module, Inputs(stride=stride)))
+        last[1].add(x)
+
+    read(base, name, chosen, take)
+    return found
+
+
+def _enough(base: Base, rows: Sequence[Sequence[int]], tokens: int) -> list[Sequence[int]]:
+    """Rows from all over that together hold about so many."""
+    count = max(1, min(len(rows), tokens * len(rows) // max(1, sum(min(len(r), base.context) for r in rows))))
+    return [rows[i * len(rows) // count] for i in range(count)]

@@ -10,7 +10,7 @@ from torch import Tensor
 from daemon.learn.batches import by_length, hidden_states
 from daemon.learn.models import Base, using
 
-_PASS_TOKENS = 4096
+_PASS_TOKENS = 2048
 
 Take = Callable[[Any, Tensor], None]
 
@@ -30,7 +30,8 @@ def freeze(base: Base, name: str) -> None:
 def read(base: Base, name: str, rows: Sequence[Sequence[int]], take: Take) -> None:
     """Reads the rows with the adapter off and gives `take` every adapted layer with its inputs (tokens, in) of a batch, padding left out.
 
-    Layers that read the same input are given the same tensor.
+    Layers that read the same input one after another are given the same tensor. No more than one is kept here: all of a large model's inputs
+    take more memory than the model.
     """
     kept = [tuple(r[: base.context]) for r in rows]
     with using(base, None):
@@ -44,14 +45,14 @@ def read(base: Base, name: str, rows: Sequence[Sequence[int]], take: Take) -> No
 
 @contextmanager
 def _watched(modules: Sequence[Any], real: Tensor, take: Take) -> Iterator[None]:
-    seen: dict[int, tuple[Tensor, Tensor]] = {}  # the input is kept as long as its address stands for it
+    last: tuple[Tensor, Tensor] | None = None
 
     def watch(module: Any) -> Any:
         def give(_: Any, inputs: tuple[Tensor, ...]) -> None:
-            x = inputs[0]
-            if id(x) not in seen:
-                seen[id(x)] = (x, x[real].float())
-            take(module, seen[id(x)][1])
+            nonlocal last
+            if last is None or last[0] is not inputs[0]:
+                last = (inputs[0], inputs[0][real].float())
+            take(module, last[1])
 
         return give
 

@@ -16,7 +16,7 @@ _TINY = 1e-12
 
 @dataclass(frozen=True, slots=True)
 class TopK:
-    """A teacher distribution in short: log-probabilities (n, k) of token ids (n, k); the rest of the mass is one bucket."""
+    """A teacher distribution in short: log-probabilities (n, k) of token ids (n, k), integers; the rest of the mass is one bucket."""
 
     log_probs: Tensor
     ids: Tensor
@@ -30,7 +30,7 @@ class TopK:
 def top_k(logits: Tensor, k: int, *, temperature: float) -> TopK:
     """The k likeliest tokens of softmax(logits / temperature), in fp32: bf16 log-softmax over a large vocabulary is noise."""
     log_probs, ids = torch.log_softmax(logits.float() / temperature, -1).topk(min(k, logits.shape[-1]), -1)
-    return TopK(log_probs, ids)
+    return TopK(log_probs, ids.int())  # half the memory of what stays until the last step
 
 
 def forward_kl(teacher: Tensor, student: Tensor, *, temperature: float = 1.0) -> Tensor:
@@ -46,7 +46,7 @@ def forward_kl(teacher: Tensor, student: Tensor, *, temperature: float = 1.0) ->
 def forward_kl_top_k(teacher: TopK, student: Tensor, *, temperature: float = 1.0) -> Tensor:
     """(n,) the same from a kept teacher: k terms and one for the tail. Equals `forward_kl` where k = v, never exceeds it elsewhere."""
     q = torch.log_softmax(student.float() / temperature, -1)
-    kept = q.gather(-1, teacher.ids)
+    kept = q.gather(-1, teacher.ids.long())
     kl = (teacher.log_probs.exp() * (teacher.log_probs - kept)).sum(-1)
     tail = teacher.tail.squeeze(-1)
     student_tail = (1 - kept.exp().sum(-1)).clamp_min(_TINY)
@@ -87,7 +87,7 @@ DIVERGENCES = ("forward_kl", "reverse_kl", "skewed_kl", "skewed_reverse_kl", "js
 
 def _outcomes(teacher: TopK, student: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """(n, k + 1) log-probabilities of both over the kept tokens and the tail."""
-    kept = torch.log_softmax(student.float() / temperature, -1).gather(-1, teacher.ids)
+    kept = torch.log_softmax(student.float() / temperature, -1).gather(-1, teacher.ids.long())
     student_tail = (1 - kept.exp().sum(-1, keepdim=True)).clamp_min(_TINY)
     return torch.cat([teacher.log_probs, teacher.tail.clamp_min(_TINY).log()], -1), torch.cat([kept, student_tail.log()], -1)
 

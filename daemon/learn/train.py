@@ -109,6 +109,7 @@ class TrainReport:
 Progress = Callable[[float, str], None]
 Price = Callable[[int], float]  # factor on the replay's weight at a step
 Fresh = Callable[[], "list[Target] | None"]  # what a step learns instead of the next targets, or None
+_TEACHER_TOKENS = 2048  # that the teacher reads at once: a row of the whole vocabulary for each is what takes the memory
 _WINDOW = 8  # batches that are sorted by length together
 
 
@@ -155,12 +156,15 @@ def teachers_of(
         first = [0] * len(rows)
     results: list[TopK | None] = [None] * len(rows)
     with using(base, None):
-        for group in by_length([r[n:] for r, n in zip(rows, first, strict=True)], tokens=8192):
+        for group in by_length([r[n:] for r, n in zip(rows, first, strict=True)], tokens=_TEACHER_TOKENS):
             part = [rows[i] for i in group]
             states = hidden_rest(base, part, [first[i] for i in group]) if first[group[0]] else hidden_states(base, part)
-            for b, i in enumerate(group):
-                positions = torch.tensor(at[i], device=base.device) - first[i]
-                results[i] = top_k(logits_at(base, states, torch.full_like(positions, b), positions), k, temperature=temperature)
+            counts = [len(at[i]) for i in group]
+            row = torch.repeat_interleave(torch.arange(len(group), device=base.device), torch.tensor(counts, device=base.device))
+            position = torch.tensor([p - first[i] for i in group for p in at[i]], device=base.device)
+            found = top_k(logits_at(base, states, row, position), k, temperature=temperature)
+            for i, log_probs, ids in zip(group, found.log_probs.split(counts), found.ids.split(counts), strict=True):
+                results[i] = TopK(log_probs, ids)
     return [r for r in results if r is not None]
 
 
