@@ -132,6 +132,17 @@ def test_a_frozen_down_projection_stays_frozen_through_training_and_in_the_next_
     assert all(torch.equal(p, down[n]) for n, p in base.model.named_parameters() if "lora_A" in n)
 
 
+def test_a_version_that_starts_apart_carries_over_what_its_parent_added(base: Base, tmp_path: Path) -> None:
+    plan = replace(PLAN, init="apart", steps_min=4, steps_max=4)
+    first = learn(base, Lesson(EXAMPLES), ROWS, plan, silent, name="learnt")
+    assert "carried" not in first.details
+    save_adapter(base, "learnt", tmp_path, base_name="tiny")
+    wider = replace(plan, rank=2 * plan.rank)
+    second = learn(base, Lesson(EXAMPLES[:1], EXAMPLES[1:]), ROWS, wider, silent, name="learnt", parent=tmp_path)
+    assert 0.5 < second.details["carried"] <= 1.0
+    assert {p.shape[1] for n, p in base.model.named_parameters() if ".lora_B.learnt." in n} == {wider.rank}
+
+
 def test_a_switch_to_the_base_and_back_lets_nothing_frozen_train(base: Base) -> None:
     new_adapter(base, "learnt", rank=4, alpha=4, seed=0)
     freeze(base, "learnt")

@@ -124,15 +124,12 @@ def _distil(
     if held is None:  # as many rows as the run will look at: that the teacher reads them costs as much as training steps
         seen = plan.steps(len(targets), rehearsing=bool(rehearsed)) * plan.replay_batch
         held = held_targets(base, [*lesson.examples, *lesson.rehearsed], rows, plan, seen=seen, recalled=recalled)
-    start(base, name, plan, parent, new=[t.ids for t in [*targets, *rehearsed]], kept=[*[t.ids for t in held], *rows])
+    details |= start(base, name, plan, parent, new=[t.ids for t in [*targets, *rehearsed]], kept=[*[t.ids for t in held], *rows])
     fresh = StudentSamples(base, name, lesson.examples, plan) if plan.on_policy else None
     before = prune.snapshot(trainable(base)) if plan.drop_largest else []
-    if aside and plan.replay_price > 1:
-        price = trust.Price(base, name, aside, kl_max=plan.kl_max, most=plan.replay_price)
-        report = train(base, targets, held, plan, progress, rehearsed=rehearsed, fresh=fresh, price=price.at)
-        details["price"] = round(price.now, 3)
-    else:
-        report = train(base, targets, held, plan, progress, rehearsed=rehearsed, fresh=fresh)
+    price = trust.Price(base, name, aside, kl_max=plan.kl_max, most=plan.replay_price)
+    report = train(base, targets, held, plan, progress, rehearsed=rehearsed, fresh=fresh, price=price.at)
+    details["price"] = round(price.now, 3)
     if plan.drop_largest:
         details["dropped"] = prune.drop_largest(trainable(base), before, share=plan.drop_largest)
     return Learned(report, details)
@@ -185,11 +182,12 @@ def _etcon(
     progress(0.0, "reasoning with the definitions in context")
     labels = labels_of(base, [*lesson.examples, *lesson.rehearsed], etcon)
     held = held_targets(base, [*lesson.examples, *lesson.rehearsed], rows, plan, seen=len(rows), recalled=recalled)
-    start(base, name, plan, parent, new=[s.ids for s in labels.spoken], kept=[*[t.ids for t in held], *rows])
+    carried = start(base, name, plan, parent, new=[s.ids for s in labels.spoken], kept=[*[t.ids for t in held], *rows])
     before = prune.snapshot(trainable(base)) if plan.drop_largest else []
     edited = edit(base, name, labels.spoken, held, plan, etcon, lambda f, text: progress(0.6 * f, text))
     consolidated = consolidate(base, name, labels.questions, held, plan, etcon, lambda f, text: progress(0.6 + 0.4 * f, text))
     details: Json = {
+        **carried,
         "questions": len(labels.questions),
         "reasonings_left_out": labels.left_out,
         "edit": {"steps": edited.steps, "clipped": [round(c, 4) for c in edited.clipped]},
@@ -204,8 +202,9 @@ def _etcon(
 
 def start(
     base: Base, name: str, plan: TrainPlan, parent: Path | None, *, new: Sequence[Sequence[int]], kept: Sequence[Sequence[int]]
-) -> None:
-    """Makes the adapter that will train, open to `new` rows of ids and away from `kept` ones.
+) -> Json:
+    """Makes the adapter that will train, open to `new` rows of ids and away from `kept` ones. Returns `{"carried": share}` of what its parent added
+    that is still there, where it was placed anew; else nothing.
 
     A version that builds on one that started apart is placed anew, for `new` is all that it is to hold, and carries over what that one added;
     one that builds on other frozen down-projections keeps to them.
@@ -216,14 +215,15 @@ def start(
         load_adapter(base, name, parent, trainable=True)
         if plan.init != "random":
             freeze(base, name)
-        return
+        return {}
     new_adapter(base, name, rank=plan.rank, alpha=plan.alpha, seed=plan.seed)
     if plan.init == "null_space":
         null_space.place(base, name, kept)
     elif plan.init == "apart":
         apart.place(base, name, new, kept)
         if parent is not None:
-            apart.carry(base, name, matrices(parent), new)
+            return {"carried": round(apart.carry(base, name, matrices(parent), new), 4)}
+    return {}
 
 
 def _options(kind: Any, method: str, given: Json | None) -> Any:

@@ -33,7 +33,7 @@ def watched(rows: Sequence[Sequence[int]]) -> tuple[Sequence[Sequence[int]], Seq
 
 class Price:
     """Factor on the weight of what the adapter is held to, 1 to `most`: at every look times e to the share by which adapter `name` is past the
-    limit."""
+    limit. Always 1 where nothing is watched."""
 
     def __init__(self, base: Base, name: str, rows: Sequence[Sequence[int]], *, kl_max: float, most: float) -> None:
         self._base, self._name, self._rows, self._kl_max, self._most = base, name, rows, kl_max, most
@@ -41,7 +41,7 @@ class Price:
 
     def at(self, step: int) -> float:
         """What step number `step`, from 0 up, pays."""
-        if step and step % EVERY == 0:
+        if self._rows and self._most > 1 and step and step % EVERY == 0:
             past = _kl(self._base, self._name, self._rows) / self._kl_max - 1
             self.now = min(self._most, max(1.0, self.now * math.exp(min(STEEPEST, past))))
         return self.now
