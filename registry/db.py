@@ -24,6 +24,7 @@ BUSY_TIMEOUT_MS = 5000
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _NOT_WRITTEN = ("SQLITE_FULL", "SQLITE_IOERR", "SQLITE_READONLY", "SQLITE_CANTOPEN")
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+_EMPTIED = "no such table"  # every file that was opened had them all: another one has been put in its place
 
 
 class Database:
@@ -148,7 +149,7 @@ def _plain_error(path: Path, err: sqlite3.Error) -> RegistryError | None:
         return RegistryBusy(f"{path} stayed locked by another process for {BUSY_TIMEOUT_MS / 1000:g} s")
     if code.startswith(_NOT_WRITTEN):
         return RegistryNotWritten(f"{path} could not be written: {err}")
-    if code.startswith(_DAMAGED):
+    if code.startswith(_DAMAGED) or str(err).startswith(_EMPTIED):
         return RegistryDamaged(f"{path} is not a whole registry: {err}")
     return None
 

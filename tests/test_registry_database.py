@@ -142,6 +142,17 @@ def test_a_file_that_is_no_database_is_said_to_be_damaged(tmp_path: Path) -> Non
         Registry.open(tmp_path)
 
 
+def test_a_file_without_tables_in_the_place_of_an_open_one_is_said_to_be_damaged(tmp_path: Path) -> None:
+    with Registry.open(tmp_path) as registry:
+        for file in tmp_path.glob(f"{FILE}*"):
+            file.unlink()
+        registry._database._engine.dispose()  # as where a connection is opened anew
+        with pytest.raises(RegistryDamaged, match="no such table"):
+            registry.read.counts()
+        with pytest.raises(RegistryDamaged, match="no such table"):
+            add_feed(registry)
+
+
 def test_a_home_that_cannot_be_made_is_said_plainly(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file stands here")
 
