@@ -138,6 +138,9 @@ class Learn(Section):
         description="how they are merged; retrain learns all that the topics know from the base instead, which is also what is tried where the check"
         " refuses a merged one",
     )
+    optimiser: Literal["muon", "adamw"] = Field(
+        "muon", description="how the adapter's weights step: Muon learns many things in fewer steps than AdamW, at the same size of step"
+    )
     learning_rate: float = Field(
         6e-3, gt=0, lt=1, description="peak learning rate of the adapter's weights; up to half again where little is learnt at once"
     )
@@ -181,7 +184,9 @@ class Learn(Section):
         0, ge=0, description="so many versions on top of one another, and the next is retrained whatever the strategy; never when 0"
     )
     rehearsal: int = Field(64, ge=0, description="most examples of each earlier definition of the topic that are learnt along")
-    rehearsal_share: float = Field(0.4, ge=0, lt=1, description="share of each step's examples that they take")
+    rehearsal_share: float = Field(
+        0.4, ge=0, lt=1, description="share of each step's examples that they take; up to 0.7 where they are many times the new"
+    )
     definitions_max: int = Field(60, ge=1, description="most new definitions in one adapter; the rest waits for the next")
     gentler: float = Field(
         0.4,

@@ -137,11 +137,16 @@ def test_an_answer_is_right_but_for_articles_case_and_points(answer: str, right:
 
 def test_rehearsal_takes_its_share_of_each_step_and_costs_no_visits_of_the_new() -> None:
     plan = TrainPlan(batch=32, passes=20, steps_min=1, steps_max=1000, rehearsal_share=0.5)
-    assert plan.split(rehearsing=False) == (32, 0)
-    assert plan.split(rehearsing=True) == (16, 16)
+    assert plan.split(32) == (32, 0)
+    assert plan.split(32, 32) == plan.split(32, 1) == (16, 16)
     assert plan.steps(32) == 20
-    assert plan.steps(32, rehearsing=True) == 40  # as many visits to each new example, however many are rehearsed
-    assert replace(plan, rehearsal_share=0.99).split(rehearsing=True)[0] == 1
+    assert plan.steps(32, 32) == 40  # as many visits to each new example, however many are rehearsed
+    assert replace(plan, rehearsal_share=0.99).split(32, 32)[0] == 1
+
+
+@pytest.mark.parametrize(("rehearsed", "again"), [(1, 8), (100, 8), (400, 10), (600, 12), (900, 14), (30_000, 14)])
+def test_more_of_each_step_is_rehearsed_the_more_the_held_outnumber_the_new(rehearsed: int, again: int) -> None:
+    assert TrainPlan(batch=20, rehearsal_share=0.4).split(100, rehearsed) == (20 - again, again)
 
 
 def test_rehearsed_examples_are_trained_beside_the_new(base: Base) -> None:

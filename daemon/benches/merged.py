@@ -1,6 +1,7 @@
 """`lorefeed bench merge`: topics that were learnt apart, merged into one adapter, and what each keeps of what it had recovered alone.
 
-Merged are the first 2, 4, 8 and so on of them. `retrain` is no merging: one adapter of the same rank learns from the base what the topics learnt.
+Merged are the first 2, 4, 8 and so on of them. `retrain` is no merging: one adapter learns from the base what the
+topics learnt, of the rank that so much takes.
 Every finished topic and merging is a row in the ledger, so a bench that was killed goes on.
 """
 
@@ -143,8 +144,7 @@ class _Merge:
         if row is None:
             where, every = f"{count} topics by {way}", [d for topic in topics for d in topic]
             if way == RETRAIN:
-                plan = replace(self._asked.plan, rank=self._asked.rank)
-                made = self._taught(every, transfer, plan, out, where)
+                made = self._taught(every, transfer, self._asked.plan.holding(len(every)), out, where)
             else:
                 folders = [self._adapters / f"{n:03d}" for n in range(count)]
                 with measured() as cost:

@@ -28,9 +28,10 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTra
 
 from daemon.embedded import world
 from daemon.embedded.corpus import Corpus
-from daemon.embedded.optimise import Muon, chunked_cross_entropy
+from daemon.embedded.cross_entropy import chunked_cross_entropy
 from daemon.learn import calibrate, recall, replay
 from daemon.learn.models import load_base
+from daemon.learn.optimisers import Muon
 from daemon.learn.questions import EMBEDDED_THINGS
 
 log = logging.getLogger("pretrain")

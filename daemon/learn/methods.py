@@ -122,7 +122,7 @@ def _distil(
     else:
         raise LearnError(f"There is no method {method!r}.", hint=f"Set learn.method to one of: {', '.join(METHODS)}.")
     if held is None:  # as many rows as the run will look at: that the teacher reads them costs as much as training steps
-        seen = plan.steps(len(targets), rehearsing=bool(rehearsed)) * plan.replay_batch
+        seen = plan.steps(len(targets), len(rehearsed)) * plan.replay_batch
         held = held_targets(base, [*lesson.examples, *lesson.rehearsed], rows, plan, seen=seen, recalled=recalled)
     details |= start(base, name, plan, parent, new=[t.ids for t in [*targets, *rehearsed]], kept=[*[t.ids for t in held], *rows])
     fresh = StudentSamples(base, name, lesson.examples, plan) if plan.on_policy else None

@@ -9,16 +9,17 @@ from torch import Tensor
 
 from daemon.learn.errors import NotFinite
 from daemon.learn.models import Base, trainable
+from daemon.learn.optimisers import optimiser_of
 from daemon.learn.train import HOLD, Target, TrainPlan, loss_of, shuffled
 
 
 class Descent:
-    """AdamW with the plan's schedule over `steps`, clipping and replay: each step adds the plan's weight times KL(base || student) on held rows."""
+    """The plan's optimiser and schedule over `steps`, clipping, replay: each step adds the plan's weight times KL(base || student) on held rows."""
 
     def __init__(self, base: Base, replay: Sequence[Target], plan: TrainPlan, steps: int) -> None:
         self._base, self._plan, self._steps = base, plan, steps
         self._parameters = trainable(base)
-        self._optimiser = torch.optim.AdamW(self._parameters, lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
+        self._optimiser = optimiser_of(plan.optimiser, self._parameters, lr=plan.learning_rate)
         self._held = shuffled(replay, plan.replay_batch, random.Random(plan.seed + 1)) if replay and plan.replay_weight else None
         self._taken = 0
         self.replay_loss = 0.0

@@ -1,4 +1,4 @@
-"""The training loop: one adapter, one persistent AdamW, examples and replay side by side. Knows losses and batches, not where examples come from.
+"""The training loop: one adapter, one persistent optimiser, examples and replay side by side. Knows losses and batches, not where examples come from.
 
 Teacher distributions are computed once, before the first step, by the same weights with the adapter off and the definition in context. Replay
 keeps the rest of the model where it is: on text the base itself wrote, the student is held to the base (same divergence, no context).
@@ -19,22 +19,26 @@ from daemon.learn.data import Encoded, Example
 from daemon.learn.errors import NotFinite, NothingToLearn
 from daemon.learn.losses import TopK, divergence, mean_by_example, top_k
 from daemon.learn.models import Base, trainable, using
+from daemon.learn.optimisers import optimiser_of
 from daemon.learn.ranks import rank_for
 
 HIGHER_AT_MOST = 1.5  # times the rate
+FEWER_VISITS = 4  # a rehearsed example's for each of a new one's, until REHEARSED_AT_MOST of a batch are rehearsed
+REHEARSED_AT_MOST = 0.7
 
 
 @dataclass(frozen=True, slots=True)
 class TrainPlan:
     """What decides an adapter, beside its data. `passes` counts visits to each new example, within `steps_min` and `steps_max`.
 
-    Where earlier examples are rehearsed they take `rehearsal_share` of every batch, however many they are: one new definition on top of many
-    must be seen as often as it would be alone, and what is known needs fewer visits.
+    Where earlier examples are rehearsed they take `rehearsal_share` of every batch, and more as they outnumber the new: one new definition on top
+    of many must be seen as often as it would be alone, and what is known needs fewer visits, but each of it needs some.
     """
 
     rank: int = 32
     rank_max: int = 64  # of adapters that hold more than the rank tells apart (ranks.py)
     alpha: int = 32
+    optimiser: str = "muon"  # one of optimisers.OPTIMISERS
     learning_rate: float = 6e-3
     temperature: float = 1.0
     batch: int = 20
@@ -65,14 +69,16 @@ class TrainPlan:
         """The plan for an adapter that will hold so many definitions."""
         return replace(self, rank=rank_for(definitions, rank=self.rank, most=self.rank_max))
 
-    def split(self, *, rehearsing: bool) -> tuple[int, int]:
-        """(new, rehearsed) examples of a batch."""
-        rehearsed = round(self.batch * self.rehearsal_share) if rehearsing else 0
-        return max(1, self.batch - rehearsed), rehearsed
+    def split(self, new: int, rehearsed: int = 0) -> tuple[int, int]:
+        """(new, rehearsed) examples of a batch, where there are so many of both."""
+        if not rehearsed:
+            return self.batch, 0
+        share = rehearsed / (rehearsed + FEWER_VISITS * new)
+        again = round(self.batch * max(self.rehearsal_share, min(share, REHEARSED_AT_MOST)))
+        return max(1, self.batch - again), again
 
-    def steps(self, examples: int, *, rehearsing: bool = False) -> int:
-        new, _ = self.split(rehearsing=rehearsing)
-        return max(self.steps_min, min(self.steps_max, math.ceil(examples * self.passes / new)))
+    def steps(self, new: int, rehearsed: int = 0) -> int:
+        return max(self.steps_min, min(self.steps_max, math.ceil(new * self.passes / self.split(new, rehearsed)[0])))
 
     def lr_at(self, step: int, steps: int) -> float:
         """Linear warm-up, then cosine to a tenth. A run of few steps goes less far, so its peak may be higher; not where it is as short as they
@@ -180,9 +186,9 @@ def train(
     price: Price = lambda step: 1.0,
 ) -> TrainReport:
     """Trains whatever adapter is set trainable on `base`. Deterministic for a seed on one machine."""
-    steps = plan.steps(len(targets), rehearsing=bool(rehearsed))
-    new, again = plan.split(rehearsing=bool(rehearsed))
-    optimiser = torch.optim.AdamW(trainable(base), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
+    steps = plan.steps(len(targets), len(rehearsed))
+    new, again = plan.split(len(targets), len(rehearsed))
+    optimiser = optimiser_of(plan.optimiser, trainable(base), lr=plan.learning_rate)
     stream = shuffled(targets, new, random.Random(plan.seed))
     rehearsal = shuffled(rehearsed, again, random.Random(plan.seed + 2)) if again else itertools.repeat([])
     replay_stream = shuffled(replay, plan.replay_batch, random.Random(plan.seed + 1)) if replay and plan.replay_weight else None

@@ -137,8 +137,8 @@ def train_plan(settings: Settings, *, warm: bool, gentler: bool, longer: int = 1
     rate = s.learning_rate * (s.warm_rate if warm else 1.0) * (s.gentler if gentler else 1.0)
     longer *= 2 if gentler else 1  # smaller steps, more of them: what is tried again has learnt too little
     return {
-        "rank": s.rank, "rank_max": max(s.rank, s.merged_rank), "alpha": s.rank, "learning_rate": rate, "temperature": s.temperature,
-        "batch": s.batch, "passes": s.passes * longer, "rehearsal_share": s.rehearsal_share,
+        "rank": s.rank, "rank_max": max(s.rank, s.merged_rank), "alpha": s.rank, "optimiser": s.optimiser, "learning_rate": rate,
+        "temperature": s.temperature, "batch": s.batch, "passes": s.passes * longer, "rehearsal_share": s.rehearsal_share,
         "steps_min": min(s.steps_min * longer, s.steps_max),
         "steps_max": s.steps_max, "replay_batch": s.replay_batch, "replay_weight": s.replay_weight, "replay_price": s.replay_price,
         "contrast": s.contrast,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config import Settings
+from daemon.learn.ranks import rank_for
 from daemon.stages.base import MERGE, MERGED, finish_published, require_same_base, serving_adapter
 from daemon.stages.check import LoadProblem, check
 from daemon.stages.distill import RETRAIN, articles_of, examples_of, train_plan, with_method
@@ -64,16 +65,17 @@ def _make(registry: Registry, teacher: Teacher, settings: Settings, alias: str, 
         require_same_base(teacher, part, settings)
     folders = [registry.artifacts.verify(part) for part in parts]
     live = {d.id: d for part in parts for d in registry.read.live_definitions(part.topic)}
+    rank = _learn_rank(settings, len(live)) if way == RETRAIN else settings.learn.merged_rank
     adapter = registry.write.begin_adapter(
-        alias, parent=None, method=MERGE, base_model=settings.model, base_digest=teacher.base_digest, rank=settings.learn.merged_rank,
+        alias, parent=None, method=MERGE, base_model=settings.model, base_digest=teacher.base_digest, rank=rank,
         definitions=(), rehearsed=sorted(live), settings={MERGED: [part.name for part in parts], WAY: way},
     )  # fmt: skip
     with registry.artifacts.making(adapter.name) as out:
         teacher.progress(0.1, f"merging {', '.join(part.name for part in parts)}")
         if way == RETRAIN:
-            report = _retrained(registry, teacher, settings, list(live.values()), out)
+            report = _retrained(registry, teacher, settings, list(live.values()), rank, out)
         else:
-            report = teacher.merge(adapters=folders, out=out, rank_max=settings.learn.merged_rank, way=way)
+            report = teacher.merge(adapters=folders, out=out, rank_max=rank, way=way)
         manifest = {
             "method": MERGE,
             "merged": [{"adapter": part.name, "digest": part.digest} for part in parts],
@@ -89,11 +91,19 @@ def _make(registry: Registry, teacher: Teacher, settings: Settings, alias: str, 
     return registry.write.finish_learning(adapter.name, digest=digest)
 
 
-def _retrained(registry: Registry, teacher: Teacher, settings: Settings, live: Sequence[Definition], out: Path) -> dict[str, Any]:
+def _learn_rank(settings: Settings, definitions: int) -> int:
+    """As for a topic that holds so many: more directions than it takes to tell them apart are more ways to move what was known."""
+    plan = train_plan(settings, warm=False, gentler=False)
+    return rank_for(definitions, rank=plan["rank"], most=plan["rank_max"])
+
+
+def _retrained(
+    registry: Registry, teacher: Teacher, settings: Settings, live: Sequence[Definition], rank: int, out: Path
+) -> dict[str, Any]:
     settings = with_method(teacher, settings)
     return teacher.learn(
         out=out, parent=None, base_name=settings.served_name, examples=examples_of(registry, live), method=settings.learn.method,
-        plan=train_plan(settings, warm=False, gentler=False) | {"rank": settings.learn.merged_rank},
+        plan=train_plan(settings, warm=False, gentler=False) | {"rank": rank},
         articles=articles_of(registry, live) if settings.learn.method == "split" else (),
     )  # fmt: skip
 
