@@ -134,9 +134,9 @@ class Learn(Section):
         64, description="rank of the adapters that are merged of several topics or hold many definitions; the engine must allow it"
     )
     merged_by: Literal["sum", "linear", "ties", "dare", "retrain"] = Field(
-        "sum",
-        description="how they are merged; retrain learns all that the topics know from the base instead, which is also what is tried where the check"
-        " refuses a merged one",
+        "retrain",
+        description="how they are merged; retrain learns all that the topics know from the base instead, which takes longer, keeps most, and is also"
+        " what is tried where the check refuses a merged one",
     )
     optimiser: Literal["muon", "adamw"] = Field(
         "muon", description="how the adapter's weights step: Muon learns many things in fewer steps than AdamW, at the same size of step"

@@ -47,7 +47,8 @@ def test_topics_are_merged_checked_and_served_again_when_one_moves(registry: Reg
     assert run is not None
     assert (run.verdict, run.against) == ("passed", "film@1, towns@1")
     made = registry.read.adapter("all@1")
-    assert (made.state, made.rank, made.method, len(made.rehearsed)) == ("live", 64, "merge", 2)
+    assert (made.state, made.rank, made.method, len(made.rehearsed)) == ("live", 32, "merge", 2)
+    assert made.settings["way"] == "retrain"
     assert run.metrics["kept"]["n"] <= 2
     assert run.metrics["learned"]["n"] == 2
     assert merges_due(registry, settings(registry)) == {}
@@ -66,7 +67,8 @@ def test_where_what_was_merged_is_refused_all_is_learnt_from_the_base_once(regis
         prepared(registry, add_feed(registry, topic, topic=topic), name, text)
         assert learn_topic(registry, teacher, settings(registry), topic).released
     registry.write.set_alias("all", topics=["film", "towns"], scope="mention")
-    run = merge(registry, teacher, settings(registry, check={"pinned_kl_max": 0.0}), "all", actor="test")
+    by_sum = {"learn": SHORT["learn"] | {"merged_by": "sum"}}
+    run = merge(registry, teacher, settings(registry, check={"pinned_kl_max": 0.0}, **by_sum), "all", actor="test")
     assert run is not None
     assert (run.adapter, run.verdict) == ("all@2", "refused")
     made = [registry.read.adapter(name) for name in ("all@1", "all@2")]
@@ -77,7 +79,7 @@ def test_where_what_was_merged_is_refused_all_is_learnt_from_the_base_once(regis
     manifest = json.loads((registry.artifacts.verify(made[1]) / "manifest.json").read_text())
     assert (manifest["way"], manifest["report"]["examples"]) == ("retrain", 4)
     assert (registry.read.alias("all").adapter, merges_due(registry, settings(registry))) == (None, {})
-    assert merge(registry, teacher, settings(registry), "all", actor="test") is None
+    assert merge(registry, teacher, settings(registry, **by_sum), "all", actor="test") is None
     ties = settings(registry, learn=SHORT["learn"] | {"merged_by": "ties"})
     assert merges_due(registry, ties) == {"all": ["film@1", "towns@1"]}  # nobody has tried that yet
     run = merge(registry, teacher, ties, "all", actor="test")

@@ -5,13 +5,13 @@ Every figure is computed the same way for the base, the base with the definition
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from daemon.learn import data
-from daemon.learn.batches import by_length, hidden_states, logits_at
+from daemon.learn.batches import beginnings, by_length, hidden_rest, hidden_states, logits_at
 from daemon.learn.data import CHAT_FORM, PLAIN_FORM
 from daemon.learn.elicit import greedy_answers
 from daemon.learn.models import Base, using
@@ -49,11 +49,11 @@ class Likelihood:
 def likelihoods(base: Base, asks: Sequence[Ask], *, adapter: str | None = None, in_context: bool = False) -> list[Likelihood]:
     """Teacher-forced likelihood of each target."""
     pairs = [(_prefix(base, a, in_context), data.target_ids(base.tokenizer, a.form, a.target)) for a in asks]
-    return likelihoods_of(base, pairs, adapter)
+    return likelihoods_of(base, pairs, adapter, about=[a.context for a in asks] if in_context else None)
 
 
 def choices(base: Base, asks: Sequence[Ask], *, adapter: str | None = None, in_context: bool = False) -> list[str | None]:
-    """The candidate with the highest summed log-probability, one forward each; None where there are no candidates."""
+    """The candidate with the highest summed log-probability; None where there are no candidates."""
     pairs, owner = [], []
     for index, ask in enumerate(asks):
         left = _prefix(base, ask, in_context)
@@ -61,7 +61,7 @@ def choices(base: Base, asks: Sequence[Ask], *, adapter: str | None = None, in_c
             pairs.append((left, data.target_ids(base.tokenizer, ask.form, candidate)))
             owner.append((index, candidate))
     best: list[tuple[float, str | None]] = [(float("inf"), None)] * len(asks)
-    for (index, candidate), scored in zip(owner, likelihoods_of(base, pairs, adapter), strict=True):
+    for (index, candidate), scored in zip(owner, likelihoods_of(base, pairs, adapter, about=[index for index, _ in owner]), strict=True):
         best[index] = min(best[index], (scored.nll, candidate), key=lambda pair: pair[0])
     return [candidate for _, candidate in best]
 
@@ -137,20 +137,34 @@ def _prefix(base: Base, ask: Ask, in_context: bool) -> list[int]:
 
 
 @torch.no_grad()
-def likelihoods_of(base: Base, pairs: Sequence[tuple[list[int], list[int]]], adapter: str | None = None) -> list[Likelihood]:
-    """Negative log-likelihood of each second part after its first; overlong left contexts lose their beginning, never the target."""
-    rows = [
-        tuple((left[-(base.context - len(right)) :] if len(left) + len(right) > base.context else left) + right) for left, right in pairs
-    ]
+def likelihoods_of(
+    base: Base, pairs: Sequence[tuple[list[int], list[int]]], adapter: str | None = None, *, about: Sequence[Hashable] | None = None
+) -> list[Likelihood]:
+    """Negative log-likelihood of each second part after its first; overlong left contexts lose their beginning, never the target.
+
+    What pairs `about` one thing begin with (a question, of its candidates) is read once a batch.
+    """
+    lefts = [left[max(0, len(left) + len(right) - base.context) :] for left, right in pairs]
+    rows = [tuple(left + right) for left, (_, right) in zip(lefts, pairs, strict=True)]
+    common = beginnings(rows, about) if about is not None else [0] * len(rows)
+    # the last token before the target is read with it: its state predicts the target's first
+    first = [max(0, min(n, len(left) - 1)) for n, left in zip(common, lefts, strict=True)]
+    if min(first, default=0) < 1:
+        first = [0] * len(rows)
     found = [Likelihood(0.0, 1)] * len(pairs)
     with using(base, adapter):
         for group in by_length(rows, tokens=8192):
-            states = hidden_states(base, [rows[i] for i in group])
-            for b, i in enumerate(group):
-                count = len(pairs[i][1])
-                first = max(len(rows[i]) - count, 1)  # nothing predicts the very first token
-                positions = torch.arange(first - 1, len(rows[i]) - 1, device=base.device)
-                log_probs = torch.log_softmax(logits_at(base, states, torch.full_like(positions, b), positions).float(), -1)
-                right = torch.tensor(rows[i][first:], device=base.device)
-                found[i] = Likelihood(-float(log_probs.gather(-1, right[:, None]).sum()), max(1, len(right)))
+            part = [rows[i] for i in group]
+            states = hidden_rest(base, part, [first[i] for i in group]) if first[group[0]] else hidden_states(base, part)
+            begin = [max(len(lefts[i]), 1) for i in group]  # nothing predicts the very first token
+            counts = [len(r) - b for r, b in zip(part, begin, strict=True)]
+            row = torch.repeat_interleave(torch.arange(len(group), device=base.device), torch.tensor(counts, device=base.device))
+            at = torch.tensor(
+                [p - 1 - first[i] for i, r, b in zip(group, part, begin, strict=True) for p in range(b, len(r))], device=base.device
+            )
+            wanted = torch.tensor([t for r, b in zip(part, begin, strict=True) for t in r[b:]], device=base.device)
+            log_probs = torch.log_softmax(logits_at(base, states, row, at).float(), -1)
+            scored = log_probs.gather(-1, wanted[:, None])[:, 0]
+            for i, one in zip(group, scored.split(counts), strict=True):
+                found[i] = Likelihood(-float(one.sum()), max(1, len(one)))
     return found
