@@ -25,6 +25,7 @@ from daemon.learn.elicit import ElicitPlan
 from daemon.learn.errors import LearnError
 from daemon.learn.methods import Lesson
 from daemon.learn.models import Base, drop_adapter, load_adapter
+from daemon.learn.ranks import rank_on
 from daemon.learn.strategies import STRATEGIES, next_version
 from daemon.learn.train import Progress, TrainPlan
 
@@ -127,7 +128,7 @@ class _Stream:
         rehearsed = [e for d in earlier for e in _evenly(transfer[d.id], most)]
         taught = [*earlier, *new] if asked.strategy == "retrain" else new
         lesson = Lesson([e for d in new for e in transfer[d.id]], rehearsed, [a for d in taught for a in d.articles])
-        plan = replace(asked.plan.holding(len(earlier) + len(new)), seed=asked.seed + number, **spec.plan)
+        plan = replace(self._placed(number), seed=asked.seed + number, **spec.plan)
         if parent is not None and asked.strategy == "warm":
             plan = replace(plan, learning_rate=plan.learning_rate * asked.warm_rate)
         count = len(self._groups)
@@ -150,6 +151,16 @@ class _Stream:
         }
         drop_adapter(self._base, ADAPTER)
         return self._ledger.add(key, found)
+
+    def _placed(self, number: int) -> TrainPlan:
+        """The plan with the rank that the service would give this step's version."""
+        sizes = [len(g) for g in self._groups[: number + 1]]
+        if self._asked.strategy != "warm":
+            return self._asked.plan.holding(sum(sizes))
+        plan = self._asked.plan.holding(sizes[0])
+        for size in sizes[1:]:
+            plan = replace(plan, rank=rank_on(plan.rank, size, most=plan.rank_max))
+        return plan
 
     def _report(self, number: int, steps: Sequence[Json], before: Json, ceiling: Json, rest: Json) -> Json:
         """The figures after step `number`. `kept`: of the answers about each earlier batch that were right just after it, the share still right."""

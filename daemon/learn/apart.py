@@ -7,7 +7,7 @@ looks at C alone and so may take directions that carry nothing of the new either
 one layer at a time and in closed form. Base weights are untouched: the folder is a plain PEFT LoRA.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,6 @@ from torch import Tensor
 from daemon.learn.inputs import freeze, read
 from daemon.learn.models import Base
 
-SINGULAR = 1e-6  # of the mean eigenvalue, where inputs leave directions of the adapter unused
 DAMPING = 0.01  # of the mean eigenvalue of C, added to each: directions that kept text has not happened to use are not free
 TOKENS = 8192  # of either kind that are looked at
 WIDE = 1536  # a layer with more inputs than this is looked at in as many dimensions: eigenvectors cost their third power
@@ -51,6 +50,32 @@ class Inputs:
         mean: Tensor = self._squares / self._seen
         return mean
 
+    def behind(self, down: Tensor) -> Tensor:
+        """(rank, rank) mean of A x (A x)^T for a down-projection (rank, in)."""
+        if (some := self.some) is not None:
+            x = (some @ down.to(some).T).double()
+            return x.T @ x / len(x)
+        moment = self.moment
+        return down.to(moment) @ moment @ down.to(moment).T
+
+    @property
+    def power(self) -> float:
+        """What PEFT's random start, whose entries have variance 1 / (3 in), makes of an input: mean square of each entry."""
+        if (some := self.some) is not None:
+            return float(some.square().mean()) / 3
+        return float(self.moment.trace()) / (3 * len(self.moment))
+
+    def __or__(self, other: "Inputs") -> "Inputs":
+        """Of both kinds, as much of one as of the other."""
+        both = Inputs(stride=1)
+        if self.some is not None and other.some is not None:
+            count = min(len(self.some), len(other.some))
+            both._tokens = [x[torch.arange(count) * len(x) // count] for x in (self.some, other.some)]
+            both._seen = 2 * count
+        else:
+            both._squares, both._seen = self.moment + other.moment, 2
+        return both
+
 
 def place(base: Base, name: str, new: Sequence[Sequence[int]], kept: Sequence[Sequence[int]]) -> None:
     """Puts adapter `name`, fresh, where `new` rows of ids stand apart from `kept` ones, and freezes its down-projections."""
@@ -63,35 +88,6 @@ def place(base: Base, name: str, new: Sequence[Sequence[int]], kept: Sequence[Se
         with torch.no_grad():
             weight.copy_(made[id(x)].to(weight))
     freeze(base, name)
-
-
-@torch.no_grad()
-def carry(base: Base, name: str, parent: Mapping[str, tuple[Tensor, Tensor]], rows: Sequence[Sequence[int]]) -> float:
-    """Has adapter `name`, placed and frozen, add to the inputs of `rows` of ids what the parent added to them, as near as its directions allow.
-
-    `parent` holds A (rank, in) and B (out, rank), its scaling in B, by the name of the layer. Of the up-projections B' those with the least
-    E |B' A' x - B A x|^2 over the inputs x are B' = B C^T G^-1, with C = E A' x (A x)^T and G = E A' x (A' x)^T. Returns the share of
-    E |B A x|^2 that is kept.
-    """
-    paths = {module: path for path, module in base.model.named_modules()}
-    sums: dict[Any, tuple[Tensor, Tensor, Tensor]] = {}
-
-    def take(module: Any, x: Tensor) -> None:
-        was, now = x @ parent[paths[module]][0].to(x).T, x @ module.lora_A[name].weight.to(x).T
-        more = tuple((a.T @ b).double() for a, b in ((now, now), (now, was), (was, was)))
-        sums[module] = tuple(a + b for a, b in zip(sums[module], more, strict=True)) if module in sums else more  # type: ignore[assignment]
-
-    read(base, name, _enough(base, rows, TOKENS), take)
-    left = whole = 0.0
-    for module, (inner, cross, before) in sums.items():
-        b = parent[paths[module]][1].to(inner)
-        damped = inner + SINGULAR * inner.trace() / len(inner) * torch.eye(len(inner), dtype=inner.dtype, device=inner.device)
-        up = torch.linalg.solve(damped, cross @ b.T).T
-        module.lora_B[name].weight.copy_(up / module.scaling[name])
-        squares = float(((b @ before) * b).sum())
-        whole += squares
-        left += squares - 2 * float(((up @ cross) * b).sum()) + float(((up @ inner) * up).sum())
-    return 1 - left / whole if whole else 1.0
 
 
 def directions(new: Inputs, kept: Inputs, *, rank: int, damping: float = DAMPING) -> Tensor:

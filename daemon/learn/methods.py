@@ -20,11 +20,13 @@ from daemon.learn.contrast import contrast_rows
 from daemon.learn.data import Example
 from daemon.learn.errors import LearnError, NotFinite
 from daemon.learn.etcon import EtconPlan, edit, labels_of
+from daemon.learn.grow import grow
 from daemon.learn.grpo import consolidate
 from daemon.learn.inputs import freeze
 from daemon.learn.merge import matrices
 from daemon.learn.models import Base, drop_adapter, load_adapter, new_adapter, trainable
 from daemon.learn.on_policy import StudentSamples
+from daemon.learn.ranks import added_for
 from daemon.learn.recall import about_others
 from daemon.learn.split import Article, SplitPlan, articles_of, split_targets
 from daemon.learn.train import Progress, Target, TrainPlan, TrainReport, distillation_targets, replay_targets, train
@@ -42,6 +44,11 @@ class Lesson:
     examples: Sequence[Example]
     rehearsed: Sequence[Example] = ()
     articles: Sequence[Article] = ()
+
+    @property
+    def count(self) -> int:
+        """How many definitions are new."""
+        return len({(e.entity, e.definition) for e in self.examples})
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +131,10 @@ def _distil(
     if held is None:  # as many rows as the run will look at: that the teacher reads them costs as much as training steps
         seen = plan.steps(len(targets), len(rehearsed)) * plan.replay_batch
         held = held_targets(base, [*lesson.examples, *lesson.rehearsed], rows, plan, seen=seen, recalled=recalled)
-    details |= start(base, name, plan, parent, new=[t.ids for t in [*targets, *rehearsed]], kept=[*[t.ids for t in held], *rows])
+    details |= start(
+        base, name, plan, parent,
+        new=[t.ids for t in targets], held=[t.ids for t in rehearsed], kept=[*[t.ids for t in held], *rows], added=added_for(lesson.count),
+    )  # fmt: skip
     fresh = StudentSamples(base, name, lesson.examples, plan) if plan.on_policy else None
     before = prune.snapshot(trainable(base)) if plan.drop_largest else []
     price = trust.Price(base, name, aside, kl_max=plan.kl_max, most=plan.replay_price)
@@ -182,7 +192,8 @@ def _etcon(
     progress(0.0, "reasoning with the definitions in context")
     labels = labels_of(base, [*lesson.examples, *lesson.rehearsed], etcon)
     held = held_targets(base, [*lesson.examples, *lesson.rehearsed], rows, plan, seen=len(rows), recalled=recalled)
-    carried = start(base, name, plan, parent, new=[s.ids for s in labels.spoken], kept=[*[t.ids for t in held], *rows])
+    spoken = [s.ids for s in labels.spoken]  # of what is rehearsed too
+    carried = start(base, name, plan, parent, new=spoken, held=spoken, kept=[*[t.ids for t in held], *rows], added=added_for(lesson.count))
     before = prune.snapshot(trainable(base)) if plan.drop_largest else []
     edited = edit(base, name, labels.spoken, held, plan, etcon, lambda f, text: progress(0.6 * f, text))
     consolidated = consolidate(base, name, labels.questions, held, plan, etcon, lambda f, text: progress(0.6 + 0.4 * f, text))
@@ -201,13 +212,20 @@ def _etcon(
 
 
 def start(
-    base: Base, name: str, plan: TrainPlan, parent: Path | None, *, new: Sequence[Sequence[int]], kept: Sequence[Sequence[int]]
+    base: Base,
+    name: str,
+    plan: TrainPlan,
+    parent: Path | None,
+    *,
+    new: Sequence[Sequence[int]],
+    kept: Sequence[Sequence[int]],
+    held: Sequence[Sequence[int]] = (),
+    added: int = 0,
 ) -> Json:
-    """Makes the adapter that will train, open to `new` rows of ids and away from `kept` ones. Returns `{"carried": share}` of what its parent added
-    that is still there, where it was placed anew; else nothing.
+    """Makes the adapter that will train, open to `new` rows of ids and away from `kept` ones. Returns `{"carried": share}` of what its parent added to
+    what it learnt (`held`) that is still there, where it got `added` directions beside the parent's; else nothing.
 
-    A version that builds on one that started apart is placed anew, for `new` is all that it is to hold, and carries over what that one added;
-    one that builds on other frozen down-projections keeps to them.
+    A version that builds on another that starts as random or in the null space keeps to that one's down-projections.
     """
     if plan.init not in INITS:
         raise LearnError(f"An adapter cannot start as {plan.init!r}.", hint=f"It starts as one of: {', '.join(INITS)}.")
@@ -217,12 +235,13 @@ def start(
             freeze(base, name)
         return {}
     new_adapter(base, name, rank=plan.rank, alpha=plan.alpha, seed=plan.seed)
+    if parent is not None:
+        share = grow(base, name, matrices(parent), new=new, held=held, kept=kept, added=min(added, plan.rank - 1))
+        return {"carried": round(share, 4)}
     if plan.init == "null_space":
         null_space.place(base, name, kept)
     elif plan.init == "apart":
-        apart.place(base, name, new, kept)
-        if parent is not None:
-            return {"carried": round(apart.carry(base, name, matrices(parent), new), 4)}
+        apart.place(base, name, [*new, *held], kept)
     return {}
 
 

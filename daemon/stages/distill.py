@@ -9,7 +9,7 @@ from typing import Any
 
 from daemon.config import Settings
 from daemon.errors import NothingWaiting
-from daemon.learn.ranks import rank_for
+from daemon.learn.ranks import rank_for, rank_on
 from daemon.stages.base import evenly, require_same_base, serving_adapter
 from daemon.teacher import Teacher
 from registry import Adapter, Definition, Registry
@@ -70,7 +70,7 @@ def make_version(
     strategy = _strategy(settings, parent, live)
     warm = parent is not None and strategy == WARM
     plan = train_plan(settings, warm=warm, gentler=refused is not None and drawn is None, longer=longer)
-    plan |= _place(plan, drawn or parent, len(new) + len(live), drawn=drawn is not None)
+    plan |= _place(plan, drawn or parent, len(new), len(live), strategy=None if drawn else strategy)
     how: dict[str, Any] = {"strategy": strategy}
     if drawn:
         how |= {"drawn_back_from": drawn.name, "strength": settings.learn.drawn_back}
@@ -101,14 +101,16 @@ def make_version(
     return registry.write.finish_learning(adapter.name, digest=digest)
 
 
-def _place(plan: Mapping[str, Any], earlier: Adapter | None, definitions: int, *, drawn: bool) -> dict[str, Any]:
-    """Where the down-projections lie and of what rank they are: an earlier version decides it, also after the settings changed; but where they are
-    placed anew for all that the version holds, there may be more of them."""
-    wanted = rank_for(definitions, rank=plan["rank"], most=plan["rank_max"])
+def _place(plan: Mapping[str, Any], earlier: Adapter | None, new: int, live: int, *, strategy: str | None) -> dict[str, Any]:
+    """Where the down-projections lie and of what rank they are: an earlier version decides it, also after the settings changed; but one that started
+    apart gets directions for the new beside its own. `strategy`: None where the earlier version is drawn back as it is."""
+    wanted = rank_for(new + live, rank=plan["rank"], most=plan["rank_max"])
     if earlier is None:
         return {"rank": wanted}
     init = earlier.settings.get("init", RANDOM)
-    if init == APART and not drawn:
+    if init == APART and strategy == WARM:
+        return {"init": init, "rank": rank_on(earlier.rank, new, most=plan["rank_max"])}
+    if init == APART and strategy is not None:
         return {"init": init, "rank": max(earlier.rank, wanted)}
     return {"init": init, "rank": earlier.rank, "alpha": earlier.settings.get("alpha", earlier.rank)}
 
