@@ -1,6 +1,5 @@
 """The directions in which what is learnt stands apart: found in a plain case, in a wide layer, and what an adapter that starts there leaves alone."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,8 +9,7 @@ from daemon.learn import apart, data
 from daemon.learn.apart import Inputs, directions, inputs_of
 from daemon.learn.folders import EMBEDDED
 from daemon.learn.inputs import read
-from daemon.learn.merge import matrices
-from daemon.learn.models import Base, drop_adapter, load_base, new_adapter, save_adapter, trainable
+from daemon.learn.models import Base, drop_adapter, load_base, new_adapter, trainable
 
 ALONG = 5
 
@@ -77,44 +75,6 @@ def _tokens(base: Base, name: str, rows: list[list[int]]) -> dict[Any, torch.Ten
     return {module: torch.cat(parts) for module, parts in found.items()}
 
 
-def _added(base: Base, name: str, rows: list[list[int]]) -> dict[str, torch.Tensor]:
-    """By layer: what adapter `name` adds to its inputs of the rows."""
-    paths = {module: path for path, module in base.model.named_modules()}
-    return {
-        paths[m]: (x @ m.lora_A[name].weight.T @ m.lora_B[name].weight.T * m.scaling[name]).detach()
-        for m, x in _tokens(base, name, rows).items()
-    }
-
-
-@pytest.mark.parametrize(("rank", "least"), [(12, 0.999), (4, 0.2)])
-def test_what_a_version_adds_is_carried_over_to_new_directions(tmp_path: Path, rank: int, least: float) -> None:
-    base = load_base(EMBEDDED)
-    old = [data.chat_prefix(base.tokenizer, f"Who {verb} Velmora?") for verb in ("directed", "made", "sold")]
-    new = [*old, data.chat_prefix(base.tokenizer, "Who wrote Tarnuvik?")]
-    kept = [data.chat_prefix(base.tokenizer, f"Who {verb} Trosh?") for verb in ("directed", "made", "sold")]
-    try:
-        new_adapter(base, "x", rank=12, alpha=6, seed=0)
-        apart.place(base, "x", old, kept)
-        torch.manual_seed(1)
-        with torch.no_grad():
-            for name, parameter in base.model.named_parameters():
-                if ".lora_B.x" in name:
-                    parameter.normal_(std=0.1)
-        before = _added(base, "x", old)
-        save_adapter(base, "x", tmp_path, base_name="embedded")
-        drop_adapter(base, "x")
-        new_adapter(base, "x", rank=rank, alpha=12, seed=0)
-        apart.place(base, "x", old if rank == 12 else new, kept)
-        share = apart.carry(base, "x", matrices(tmp_path), old)
-        after = _added(base, "x", old)
-        assert least < share <= 1 + 1e-6
-        missing = sum((after[path] - x).square().sum() for path, x in before.items()) / sum(x.square().sum() for x in before.values())
-        assert float(missing) == pytest.approx(1 - share, abs=1e-3)
-        assert all("lora_B" in name for name, p in base.model.named_parameters() if p.requires_grad)
-    finally:
-        drop_adapter(base, "x")
-
-
 def test_what_is_gathered_is_the_moment_of_real_tokens_and_of_no_more_than_asked() -> None:
     base = load_base(EMBEDDED)
     rows = [data.plain_prefix(base.tokenizer, text) for text in ("It rains.", "It rains in the mountains, and the river is high.")]
@@ -129,6 +89,16 @@ def test_what_is_gathered_is_the_moment_of_real_tokens_and_of_no_more_than_asked
         assert len({id(inputs) for inputs in same}) < len(same)  # what reads the same is looked at once
     finally:
         drop_adapter(base, "x")
+
+
+@pytest.mark.parametrize(("width", "tokens"), [(12, 600), (apart.WIDE + 1, 40)])
+def test_what_lies_behind_a_projection_is_read_off_what_was_gathered(width: int, tokens: int) -> None:
+    torch.manual_seed(4)
+    x, y, down = torch.randn(tokens, width), 2 * torch.randn(tokens, width), torch.randn(3, width)
+    behind = ((x @ down.T).T @ (x @ down.T)).double() / tokens, ((y @ down.T).T @ (y @ down.T)).double() / tokens
+    torch.testing.assert_close(_read(x).behind(down), behind[0], rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close((_read(x) | _read(y)).behind(down), (behind[0] + behind[1]) / 2, rtol=1e-4, atol=1e-2)
+    assert _read(x).power == pytest.approx(float(x.square().mean()) / 3, rel=1e-4)
 
 
 def test_of_a_wide_layer_every_so_many_tokens_are_kept() -> None:

@@ -1,9 +1,9 @@
 """A version that builds on another: it is what that one was, and has directions of its own for what is new.
 
-The parent's down-projections stay, so that nothing of it is lost at the start; the added ones lie where the inputs of the new rows are large and those
-of the base's text and of what the parent learnt are small (apart.py), so that what is learnt there moves neither (the idea of InfLoRA, arXiv
-2404.00228, with both held in one moment). Where the rank may not grow, the parent makes room: it keeps the part of itself that adds most to what
-it learnt (a truncation in the metric of its inputs, as SVD-LLM's, 2403.07378).
+The parent's down-projections stay, so that nothing of it is lost at the start; the added ones lie where the inputs of the new rows are large and
+those of the base's text and of what the parent learnt are small (apart.py), so that what is learnt there moves neither (the idea of InfLoRA, arXiv
+2404.00228, with both held in one moment). Where the rank may not grow, the parent makes room: it keeps the part of itself that adds most to what it
+learnt (a truncation in the metric of its inputs, as SVD-LLM's, 2403.07378).
 """
 
 from collections.abc import Mapping, Sequence

@@ -222,8 +222,8 @@ def start(
     held: Sequence[Sequence[int]] = (),
     added: int = 0,
 ) -> Json:
-    """Makes the adapter that will train, open to `new` rows of ids and away from `kept` ones. Returns `{"carried": share}` of what its parent added to
-    what it learnt (`held`) that is still there, where it got `added` directions beside the parent's; else nothing.
+    """Makes the adapter that will train, open to `new` rows of ids and away from `kept` ones. Where it gets `added` directions beside its parent's,
+    returns `{"carried": share}` of what that one added to what it learnt (`held`) that is still there; else nothing.
 
     A version that builds on another that starts as random or in the null space keeps to that one's down-projections.
     """
@@ -236,7 +236,7 @@ def start(
         return {}
     new_adapter(base, name, rank=plan.rank, alpha=plan.alpha, seed=plan.seed)
     if parent is not None:
-        share = grow(base, name, matrices(parent), new=new, held=held, kept=kept, added=min(added, plan.rank - 1))
+        share = grow(base, name, matrices(parent), new=new, held=held, kept=kept, added=min(added, plan.rank // 2))
         return {"carried": round(share, 4)}
     if plan.init == "null_space":
         null_space.place(base, name, kept)
