@@ -9,6 +9,7 @@ from daemon.learn import score, trust
 from daemon.learn.models import Base, new_adapter, trainable
 from tests.learn_parts import tiny_base
 
+LONG = trust.PARTS * trust.EVERY  # steps of a training that is looked at as seldom as any
 ROWS = [[1, *range(20 + i, 50 + i)] for i in range(8)]
 
 
@@ -82,7 +83,7 @@ def test_the_limit_has_a_price_only_while_it_is_passed(moved: Base) -> None:
     _, kl = trust.scale_back(moved, "moved", ROWS, kl_max=1e9)
 
     def paid(kl_max: float, looks: int) -> list[float]:
-        price = trust.Price(moved, "moved", ROWS, kl_max=kl_max, most=4.0)
+        price = trust.Price(moved, "moved", ROWS, kl_max=kl_max, most=4.0, steps=LONG)
         return [price.at(step) for step in range(looks * trust.EVERY + 1)]
 
     assert set(paid(2 * kl, 3)) == {1.0}
@@ -92,9 +93,19 @@ def test_the_limit_has_a_price_only_while_it_is_passed(moved: Base) -> None:
     assert paid(kl / 100, 1)[-1] == pytest.approx(2.7183, rel=1e-3)  # at most times e at one look
 
 
+@pytest.mark.parametrize(("steps", "every"), [(10, trust.OFTENEST), (240, 30), (5000, trust.EVERY)])
+def test_a_short_training_is_looked_at_more_often(moved: Base, monkeypatch: pytest.MonkeyPatch, steps: int, every: int) -> None:
+    looked: list[int] = []
+    monkeypatch.setattr(trust, "_kl", lambda base, name, rows: looked.append(len(rows)) or 0.0)
+    price = trust.Price(moved, "moved", ROWS, kl_max=1.0, most=4.0, steps=steps)
+    for step in range(3 * every + 1):
+        price.at(step)
+    assert len(looked) == 3
+
+
 def test_the_price_falls_where_the_limit_is_kept_again(moved: Base) -> None:
     _, kl = trust.scale_back(moved, "moved", ROWS, kl_max=1e9)
-    price = trust.Price(moved, "moved", ROWS, kl_max=kl / 1.5, most=4.0)
+    price = trust.Price(moved, "moved", ROWS, kl_max=kl / 1.5, most=4.0, steps=LONG)
     high = price.at(trust.EVERY)
     trust.scale_back(moved, "moved", ROWS, kl_max=kl / 2)
     assert 1.0 < price.at(2 * trust.EVERY) < high

@@ -128,8 +128,9 @@ def _distil(
             held, plan = held_to_base(base, targets, plan, baseline)
     else:
         raise LearnError(f"There is no method {method!r}.", hint=f"Set learn.method to one of: {', '.join(METHODS)}.")
+    steps = plan.steps(len(targets), len(rehearsed))
     if held is None:  # as many rows as the run will look at: that the teacher reads them costs as much as training steps
-        seen = plan.steps(len(targets), len(rehearsed)) * plan.replay_batch
+        seen = steps * plan.replay_batch
         held = held_targets(base, [*lesson.examples, *lesson.rehearsed], rows, plan, seen=seen, recalled=recalled)
     details |= start(
         base, name, plan, parent,
@@ -137,7 +138,7 @@ def _distil(
     )  # fmt: skip
     fresh = StudentSamples(base, name, lesson.examples, plan) if plan.on_policy else None
     before = prune.snapshot(trainable(base)) if plan.drop_largest else []
-    price = trust.Price(base, name, aside, kl_max=plan.kl_max, most=plan.replay_price)
+    price = trust.Price(base, name, aside, kl_max=plan.kl_max, most=plan.replay_price, steps=steps)
     report = train(base, targets, held, plan, progress, rehearsed=rehearsed, fresh=fresh, price=price.at)
     details["price"] = round(price.now, 3)
     if plan.drop_largest:

@@ -20,7 +20,7 @@ from daemon.learn.models import Base
 ROWS = 192  # of the base's own text, set aside from the training: of 48 the divergence was a quarter too high, of 192 that of all others
 FEW, SURELY = 48, 0.6  # where so many of them stay below this share of the limit, all of them stay below the limit
 LOOKS = 5
-EVERY = 100  # steps between two looks while it trains; each costs about as much as two steps
+EVERY, OFTENEST, PARTS = 100, 20, 8  # steps between two looks while it trains, or an eighth of all; each costs about as much as two steps
 STEEPEST = 1.0  # most that the logarithm of the price rises at one look
 AIM, CLOSE = 0.985, 0.97  # shares of the limit: where each look aims, and from where on the search is over
 
@@ -35,13 +35,14 @@ class Price:
     """Factor on the weight of what the adapter is held to, 1 to `most`: at every look times e to the share by which adapter `name` is past the
     limit. Always 1 where nothing is watched."""
 
-    def __init__(self, base: Base, name: str, rows: Sequence[Sequence[int]], *, kl_max: float, most: float) -> None:
+    def __init__(self, base: Base, name: str, rows: Sequence[Sequence[int]], *, kl_max: float, most: float, steps: int) -> None:
         self._base, self._name, self._rows, self._kl_max, self._most = base, name, rows, kl_max, most
+        self._every = min(EVERY, max(OFTENEST, steps // PARTS))
         self.now = 1.0
 
     def at(self, step: int) -> float:
         """What step number `step`, from 0 up, pays."""
-        if self._rows and self._most > 1 and step and step % EVERY == 0:
+        if self._rows and self._most > 1 and step and step % self._every == 0:
             past = _kl(self._base, self._name, self._rows) / self._kl_max - 1
             self.now = min(self._most, max(1.0, self.now * math.exp(min(STEEPEST, past))))
         return self.now
