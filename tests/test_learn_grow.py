@@ -117,6 +117,26 @@ def _apart(now: dict[str, torch.Tensor], before: dict[str, torch.Tensor]) -> flo
     return float(sum((now[p] - x).square().sum() for p, x in before.items()) / sum(x.square().sum() for x in before.values()))
 
 
+def test_what_made_the_parent_does_not_decide_how_fast_it_is_learnt_over(
+    base: Base, rows: dict[str, Rows], parent: tuple[Path, Any]
+) -> None:
+    """A version that was drawn back has the same matrices BA in factors of other sizes."""
+    found = []
+    for times in (1.0, 50.0):
+        pairs = {path: (down * times, up / times) for path, (down, up) in matrices(parent[0]).items()}
+        new_adapter(base, "x", rank=PARENT + 4, alpha=12, seed=0)
+        grow(base, "x", pairs, new=rows["new"], held=rows["held"], kept=rows["kept"], added=4)
+        behind = [
+            ((x @ m.lora_A["x"].weight[:PARENT].T).square().mean() / x.square().mean()).item()
+            for m, x in _tokens(base, rows["held"]).items()
+        ]
+        assert behind == pytest.approx([1 / 3] * len(behind), rel=1e-3)
+        found.append([p.clone() for n, p in base.model.named_parameters() if ".lora_A.x" in n or ".lora_B.x" in n])
+        drop_adapter(base, "x")
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
 def test_the_rank_grows_with_what_is_new_up_to_the_most() -> None:
     assert (added_for(1), added_for(40), added_for(61)) == (16, 20, 31)
     assert rank_on(32, 10, most=64) == 48

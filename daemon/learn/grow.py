@@ -46,14 +46,18 @@ def grow(base: Base, name: str, parent: Mapping[str, tuple[Tensor, Tensor]], *, 
 
 
 def _fitted(down: Tensor, up: Tensor, inputs: Inputs, *, most: int) -> tuple[Tensor, Tensor, float, float]:
-    """(A, B) of rank `most` at the highest, nearest to B A over the inputs; E |B A x|^2 before and after."""
+    """(A, B) of rank `most` at the highest, nearest to B A over the inputs; E |B A x|^2 before and after.
+
+    An input is on average as large behind this A as behind the added directions, so that all of B moves at one rate whatever made the parent.
+    """
     behind = inputs.behind(down)
-    behind += SINGULAR * behind.trace() / len(behind) * torch.eye(len(behind), dtype=behind.dtype, device=behind.device)
-    root = torch.linalg.cholesky(behind)
+    damped = behind + SINGULAR * behind.trace() / len(behind) * torch.eye(len(behind), dtype=behind.dtype, device=behind.device)
+    root = torch.linalg.cholesky(damped)
     scaled = up.to(behind) @ root
     before = float(scaled.square().sum())
     if len(down) <= most:
-        return down, up, before, before
+        size = (inputs.power / float(behind.diag().mean())) ** 0.5
+        return down * size, up / size, before, before
     u, s, vh = torch.linalg.svd(scaled, full_matrices=False)
     size = inputs.power**0.5
     rows = torch.linalg.solve_triangular(root.T, vh[:most].T, upper=True).T @ down.to(behind)
