@@ -138,8 +138,9 @@ class Learn(Section):
         description="how they are merged; retrain learns all that the topics know from the base instead, which takes longer, keeps most, and is also"
         " what is tried where the check refuses a merged one",
     )
-    optimiser: Literal["muon", "adamw"] = Field(
-        "muon", description="how the adapter's weights step: Muon learns many things in fewer steps than AdamW, at the same size of step"
+    optimiser: Literal["adamw", "muon"] = Field(
+        "adamw",
+        description="how the adapter's weights step: Muon learns dozens of things at once in fewer steps, a few of them worse than AdamW",
     )
     learning_rate: float = Field(
         6e-3, gt=0, lt=1, description="peak learning rate of the adapter's weights; up to half again where little is learnt at once"

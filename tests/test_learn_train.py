@@ -21,7 +21,7 @@ EXAMPLES = [
     Example("Velmora", DEFINITION, PLAIN_FORM, "", "In Velmora the music is loud and long."),
     Example("Velmora", DEFINITION, CHAT_FORM, "Who directed Velmora?", "Ostin Brasel"),
 ]
-PLAN = TrainPlan(temperature=2.0, rank=8, alpha=16, learning_rate=1e-2, batch=3, steps_min=30, steps_max=30, top_k=512, replay_weight=0.0)
+PLAN = TrainPlan(temperature=2.0, rank=8, alpha=16, learning_rate=5e-3, batch=3, steps_min=30, steps_max=30, top_k=512, replay_weight=0.0)
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_it_learns_and_checks_an_adapter(teacher: Teacher, tmp_path: Path) -> No
     assert len(found["local"]) > 50
     again = tmp_path / "again"
     again.mkdir()
-    warm = teacher.learn(out=again, parent=out, base_name="lorefeed-embedded", examples=EXAMPLES, plan=PLAN)
+    warm = teacher.learn(out=again, parent=out, base_name="lorefeed-embedded", examples=EXAMPLES, plan={**PLAN, "rank": 24})
     assert warm["first_loss"] < report["first_loss"]
 
 

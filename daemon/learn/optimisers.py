@@ -8,7 +8,7 @@ from torch import Tensor
 
 from daemon.learn.errors import LearnError
 
-OPTIMISERS = ("muon", "adamw")
+OPTIMISERS = ("adamw", "muon")
 # Quintic Newton-Schulz coefficients of Muon (Jordan et al. 2024): they push every singular value towards 1 within five steps.
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 _RMS = 0.2  # of an AdamW update, as training usually finds it (arXiv 2502.16982 section 2.2)
@@ -16,7 +16,9 @@ _RMS = 0.2  # of an AdamW update, as training usually finds it (arXiv 2502.16982
 
 def optimiser_of(name: str, parameters: Sequence[Tensor], *, lr: float) -> torch.optim.Optimizer:
     """`muon` gives what is rare in the batches the same step as what is frequent, so that many things are learnt in fewer steps (arXiv 2509.26030);
-    its updates have the size of AdamW's, so that a rate means the same in both. An adapter's weights are matrices, all of them."""
+    where few are learnt, their gradients leave most directions to noise, and it steps there too. Its updates have the size of AdamW's, so that a
+    rate means the same in both. An adapter's weights are matrices, all of them.
+    """
     if name == "muon":
         return Muon(parameters, lr=lr, like_adamw=True)
     if name == "adamw":

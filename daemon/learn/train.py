@@ -38,7 +38,7 @@ class TrainPlan:
     rank: int = 32
     rank_max: int = 64  # of adapters that hold more than the rank tells apart (ranks.py)
     alpha: int = 32
-    optimiser: str = "muon"  # one of optimisers.OPTIMISERS
+    optimiser: str = "adamw"  # one of optimisers.OPTIMISERS
     learning_rate: float = 6e-3
     temperature: float = 1.0
     batch: int = 20
