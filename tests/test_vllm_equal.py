@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
 from daemon.embedded.generate import Generator
-from daemon.learn.folders import EMBEDDED_FOLDER
+from daemon.learn.folders import EMBEDDED_FOLDER, digest_of
 from daemon.serving.client import EngineClient
 from daemon.serving.engine_app import create_engine
-from tests.serving_parts import serving
+from tests.serving_parts import learn, make_adapter, serving
 from tests.vllm_parts import BASE_NAME, LONG, VERSIONS, World
 
 pytestmark = pytest.mark.vllm
 TOKENS = 24
+GROWN_RANK = 24
 EQUAL_MIN = 0.98  # both compute in float32, each in its own order: where two tokens are almost equally likely they may part
 PROMPTS = [
     "The harbour master wrote down which ships had come",
@@ -39,9 +41,19 @@ def embedded() -> Iterator[EngineClient]:
             yield client
 
 
-def test_both_engines_give_the_same_greedy_answers(vllm_world: World, embedded: EngineClient, figures: list[str]) -> None:
+def grown(world: World, folder: Path) -> str:
+    """A version of a rank between those that vLLM can be started for, as it has one that was learnt on top of another."""
+    made = make_adapter(EMBEDDED_FOLDER, folder, seed=81, rank=GROWN_RANK)
+    adapter = learn(world.registry, topic="grown", entities=["Grown"], folder=made, rank=GROWN_RANK, base_digest=digest_of(EMBEDDED_FOLDER))
+    world.registry.write.move_definitions(
+        adapter.definitions, "review", reason="test", actor="test"
+    )  # the daemon has nothing to learn of it
+    return adapter.name
+
+
+def test_both_engines_give_the_same_greedy_answers(vllm_world: World, embedded: EngineClient, tmp_path: Path, figures: list[str]) -> None:
     world = vllm_world
-    versions = [f"news@{VERSIONS['news']}", f"news@{VERSIONS['news'] - 1}", "law@2"]
+    versions = [f"news@{VERSIONS['news']}", f"news@{VERSIONS['news'] - 1}", "law@2", grown(world, tmp_path / "grown")]
     for name in versions:
         embedded.load(name, str(world.registry.artifacts.path(world.registry.read.adapter(name)).resolve()))
         world.text(name, max_tokens=1)
