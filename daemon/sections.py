@@ -140,7 +140,7 @@ class Learn(Section):
     )
     optimiser: Literal["adamw", "muon"] = Field(
         "adamw",
-        description="how the adapter's weights step: Muon learns dozens of things at once in fewer steps, a few of them worse than AdamW",
+        description="how the adapter's weights step: Muon learns dozens of things at once in fewer steps, and is no better than AdamW for ten",
     )
     learning_rate: float = Field(
         6e-3, gt=0, lt=1, description="peak learning rate of the adapter's weights; up to half again where little is learnt at once"

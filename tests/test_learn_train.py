@@ -142,6 +142,7 @@ def test_rehearsal_takes_its_share_of_each_step_and_costs_no_visits_of_the_new()
     assert plan.steps(32) == 20
     assert plan.steps(32, 32) == 40  # as many visits to each new example, however many are rehearsed
     assert replace(plan, rehearsal_share=0.99).split(32, 32)[0] == 1
+    assert replace(plan, rehearsal_share=0.0).split(32, 3200) == (32, 0)  # none was wanted
 
 
 @pytest.mark.parametrize(("rehearsed", "again"), [(1, 8), (100, 8), (400, 10), (600, 12), (900, 14), (30_000, 14)])

@@ -42,12 +42,11 @@ def embedded() -> Iterator[EngineClient]:
 
 
 def grown(world: World, folder: Path) -> str:
-    """A version of a rank between those that vLLM can be started for, as it has one that was learnt on top of another."""
+    """A version of a rank between those that vLLM can be started for, such as versions have that were learnt on top of others."""
     made = make_adapter(EMBEDDED_FOLDER, folder, seed=81, rank=GROWN_RANK)
     adapter = learn(world.registry, topic="grown", entities=["Grown"], folder=made, rank=GROWN_RANK, base_digest=digest_of(EMBEDDED_FOLDER))
-    world.registry.write.move_definitions(
-        adapter.definitions, "review", reason="test", actor="test"
-    )  # the daemon has nothing to learn of it
+    # so that the daemon has nothing to learn of it
+    world.registry.write.move_definitions(adapter.definitions, "review", reason="test", actor="test")
     return adapter.name
 
 

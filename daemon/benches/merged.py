@@ -1,8 +1,7 @@
 """`lorefeed bench merge`: topics that were learnt apart, merged into one adapter, and what each keeps of what it had recovered alone.
 
-Merged are the first 2, 4, 8 and so on of them. `retrain` is no merging: one adapter learns from the base what the
-topics learnt, of the rank that so much takes.
-Every finished topic and merging is a row in the ledger, so a bench that was killed goes on.
+Merged are the first 2, 4, 8 and so on of them. `retrain` is no merging: one adapter, of the rank that so much takes, learns
+from the base what the topics learnt. Every finished topic and merging is a row in the ledger, so a bench that was killed goes on.
 """
 
 import hashlib

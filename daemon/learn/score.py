@@ -9,6 +9,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.nn.functional import cross_entropy
 
 from daemon.learn import data
 from daemon.learn.batches import beginnings, by_length, hidden_rest, hidden_states, logits_at
@@ -17,6 +18,8 @@ from daemon.learn.elicit import greedy_answers
 from daemon.learn.models import Base, using
 
 ANSWER_TOKENS = 24
+_PASS_TOKENS, _SHARED_TOKENS = 8192, 2048  # read at once; fewer where the keys and values of what is shared are kept for each row
+_LOGITS = 1024  # positions whose logits exist at one time: a row of the whole vocabulary for each is what takes the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +156,7 @@ def likelihoods_of(
         first = [0] * len(rows)
     found = [Likelihood(0.0, 1)] * len(pairs)
     with using(base, adapter):
-        for group in by_length(rows, tokens=8192):
+        for group in by_length(rows, tokens=_SHARED_TOKENS if any(first) else _PASS_TOKENS):
             part = [rows[i] for i in group]
             states = hidden_rest(base, part, [first[i] for i in group]) if first[group[0]] else hidden_states(base, part)
             begin = [max(len(lefts[i]), 1) for i in group]  # nothing predicts the very first token
@@ -163,8 +166,8 @@ def likelihoods_of(
                 [p - 1 - first[i] for i, r, b in zip(group, part, begin, strict=True) for p in range(b, len(r))], device=base.device
             )
             wanted = torch.tensor([t for r, b in zip(part, begin, strict=True) for t in r[b:]], device=base.device)
-            log_probs = torch.log_softmax(logits_at(base, states, row, at).float(), -1)
-            scored = log_probs.gather(-1, wanted[:, None])[:, 0]
-            for i, one in zip(group, scored.split(counts), strict=True):
-                found[i] = Likelihood(-float(one.sum()), max(1, len(one)))
+            parts = zip(row.split(_LOGITS), at.split(_LOGITS), wanted.split(_LOGITS), strict=True)
+            nll = torch.cat([cross_entropy(logits_at(base, states, r, a).float(), w, reduction="none") for r, a, w in parts])
+            for i, one in zip(group, nll.split(counts), strict=True):
+                found[i] = Likelihood(float(one.sum()), max(1, len(one)))
     return found

@@ -71,7 +71,7 @@ class TrainPlan:
 
     def split(self, new: int, rehearsed: int = 0) -> tuple[int, int]:
         """(new, rehearsed) examples of a batch, where there are so many of both."""
-        if not rehearsed:
+        if not (rehearsed and self.rehearsal_share):
             return self.batch, 0
         share = rehearsed / (rehearsed + FEWER_VISITS * new)
         again = round(self.batch * max(self.rehearsal_share, min(share, REHEARSED_AT_MOST)))

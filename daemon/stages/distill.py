@@ -104,7 +104,7 @@ def make_version(
 def _place(plan: Mapping[str, Any], earlier: Adapter | None, new: int, live: int, *, strategy: str | None) -> dict[str, Any]:
     """Where the down-projections lie and of what rank they are: an earlier version decides it, also after the settings changed; but one that started
     apart gets directions for the new beside its own. `strategy`: None where the earlier version is drawn back as it is."""
-    wanted = rank_for(new + live, rank=plan["rank"], most=plan["rank_max"])
+    wanted = rank_of(plan, new + live)
     if earlier is None:
         return {"rank": wanted}
     init = earlier.settings.get("init", RANDOM)
@@ -113,6 +113,11 @@ def _place(plan: Mapping[str, Any], earlier: Adapter | None, new: int, live: int
     if init == APART and strategy is not None:
         return {"init": init, "rank": max(earlier.rank, wanted)}
     return {"init": init, "rank": earlier.rank, "alpha": earlier.settings.get("alpha", earlier.rank)}
+
+
+def rank_of(plan: Mapping[str, Any], definitions: int) -> int:
+    """Of a version that learns so many from the base."""
+    return rank_for(definitions, rank=plan["rank"], most=plan["rank_max"])
 
 
 def _strategy(settings: Settings, parent: Adapter | None, live: Sequence[Definition]) -> str:

@@ -1,8 +1,8 @@
-"""Topics to one: an alias with several topics gets an adapter merged of their live versions, checked and released like any other.
+"""Topics to one: an alias with several topics gets one adapter that knows what their live versions do, checked and released like any other.
 
 The gateway gives it the conversations that name things of more than one topic; those that name one topic's go to that topic's own version.
-Where what was merged is refused, one adapter learns all that the topics know from the base; where that is refused too, such conversations go to the
-topic that is named most, as before.
+It learns all that they know from the base, or is merged of them where `learn.merged_by` says so and the check takes it. Where it is refused, such
+conversations go to the topic that is named most.
 """
 
 import importlib.metadata
@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from daemon.config import Settings
-from daemon.learn.ranks import rank_for
 from daemon.stages.base import MERGE, MERGED, finish_published, require_same_base, serving_adapter
 from daemon.stages.check import LoadProblem, check
-from daemon.stages.distill import RETRAIN, articles_of, examples_of, train_plan, with_method
+from daemon.stages.distill import RETRAIN, articles_of, examples_of, rank_of, train_plan, with_method
 from daemon.stages.promote import promote
 from daemon.teacher import Teacher
 from registry import Adapter, AdapterState, Alias, CheckRun, Definition, Registry
@@ -65,7 +64,8 @@ def _make(registry: Registry, teacher: Teacher, settings: Settings, alias: str, 
         require_same_base(teacher, part, settings)
     folders = [registry.artifacts.verify(part) for part in parts]
     live = {d.id: d for part in parts for d in registry.read.live_definitions(part.topic)}
-    rank = _learn_rank(settings, len(live)) if way == RETRAIN else settings.learn.merged_rank
+    # more directions than it takes to tell so many apart are more ways to move what was known
+    rank = rank_of(train_plan(settings, warm=False, gentler=False), len(live)) if way == RETRAIN else settings.learn.merged_rank
     adapter = registry.write.begin_adapter(
         alias, parent=None, method=MERGE, base_model=settings.model, base_digest=teacher.base_digest, rank=rank,
         definitions=(), rehearsed=sorted(live), settings={MERGED: [part.name for part in parts], WAY: way},
@@ -89,12 +89,6 @@ def _make(registry: Registry, teacher: Teacher, settings: Settings, alias: str, 
         }
         digest = registry.artifacts.publish(out, adapter_name=adapter.name, manifest=manifest, private_key=settings.private_key)
     return registry.write.finish_learning(adapter.name, digest=digest)
-
-
-def _learn_rank(settings: Settings, definitions: int) -> int:
-    """As for a topic that holds so many: more directions than it takes to tell them apart are more ways to move what was known."""
-    plan = train_plan(settings, warm=False, gentler=False)
-    return rank_for(definitions, rank=plan["rank"], most=plan["rank_max"])
 
 
 def _retrained(
