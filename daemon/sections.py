@@ -186,7 +186,7 @@ class Learn(Section):
     )
     rehearsal: int = Field(64, ge=0, description="most examples of each earlier definition of the topic that are learnt along")
     rehearsal_share: float = Field(
-        0.4, ge=0, lt=1, description="share of each step's examples that they take; up to 0.7 where they are many times the new"
+        0.4, ge=0, lt=1, description="share of each step's examples that they take; up to half where they are many times the new"
     )
     definitions_max: int = Field(60, ge=1, description="most new definitions in one adapter; the rest waits for the next")
     gentler: float = Field(

@@ -68,6 +68,15 @@ def test_every_method_learns_and_leaves_the_base_as_it_was(method: str, base: Ba
     assert (config["peft_type"], config["r"], config["use_dora"], config["modules_to_save"]) == ("LORA", 8, False, None)
 
 
+def test_of_what_is_rehearsed_the_teacher_reads_no_more_than_the_run_has_room_for(base: Base) -> None:
+    earlier = [replace(EXAMPLES[i % 3], text=f"{EXAMPLES[i % 3].text} {i}") for i in range(150)]
+    learned = learn(base, Lesson(EXAMPLES, earlier), ROWS, PLAN, silent, name="learnt")
+    assert PLAN.split(3, 150) == (1, 2)
+    assert learned.report.examples == 3 + 2 * learned.report.steps
+    few = learn(base, Lesson(EXAMPLES, earlier[:5]), ROWS, PLAN, silent, name="learnt")
+    assert few.report.examples == 3 + 5
+
+
 def test_a_method_or_an_option_that_is_not_there_is_named(base: Base) -> None:
     with pytest.raises(LearnError, match="no method 'magic'"):
         learn(base, Lesson(EXAMPLES), ROWS, PLAN, silent, name="learnt", method="magic")

@@ -30,28 +30,44 @@ def weights(base: Base) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in trainable(base)])
 
 
+def limited(kl_max: float, *, own: Sequence[Sequence[int]] = ROWS, sure: Sequence[Sequence[int]] = ()) -> trust.Aside:
+    return trust.Aside(own, sure, kl_max)
+
+
+def moves(base: Base, rows: Sequence[Sequence[int]] = ROWS) -> float:
+    return trust.distance(base, "moved", rows)
+
+
 @pytest.mark.parametrize("share", [0.5, 0.1, 0.001])
 def test_it_is_scaled_back_to_the_limit_and_not_beyond(moved: Base, share: float) -> None:
     before = {n: p.detach().clone() for n, p in moved.model.named_parameters() if ".moved." in n}
-    one, kl = trust.scale_back(moved, "moved", ROWS, kl_max=1e9)
-    limit = share * kl
-    scale, left = trust.scale_back(moved, "moved", ROWS, kl_max=limit)
-    assert one == 1.0
+    limit = share * moves(moved)
+    scale = trust.scale_back(moved, "moved", limited(limit))
     assert 0 < scale < 1
-    assert 0.8 * limit <= left <= limit
+    assert 0.8 * limit <= moves(moved) <= limit
     for n, p in moved.model.named_parameters():
         if n in before:
             torch.testing.assert_close(p.detach(), before[n] * (scale if "lora_B" in n else 1.0))
-    again = trust.scale_back(moved, "moved", ROWS, kl_max=limit)
-    assert again[0] == 1.0
-    assert again[1] == pytest.approx(left)
+    assert trust.scale_back(moved, "moved", limited(limit)) == 1.0
 
 
 def test_what_stays_inside_the_limit_is_left_as_it_is(moved: Base) -> None:
     before = weights(moved)
-    scale, kl = trust.scale_back(moved, "moved", ROWS, kl_max=1e9)
-    assert (scale, bool((weights(moved) == before).all())) == (1.0, True)
-    assert kl > 0
+    assert trust.scale_back(moved, "moved", limited(1e9)) == 1.0
+    assert bool((weights(moved) == before).all())
+    assert moves(moved) > 0
+
+
+def test_what_the_base_is_sure_of_has_a_limit_of_its_own(moved: Base) -> None:
+    sure = [[1, *range(60 + i, 90 + i)] for i in range(8)]
+    wide, narrow = 10 * moves(moved), 0.3 * moves(moved, sure)
+    assert limited(wide, sure=sure).past(moved, "moved") < 1
+    aside = trust.Aside(ROWS[:0], sure, narrow / trust.SURE_SHARE)
+    assert aside.past(moved, "moved") == pytest.approx(1 / 0.3)
+    both = trust.Aside(ROWS, sure, narrow / trust.SURE_SHARE)
+    assert both.past(moved, "moved") == max(aside.past(moved, "moved"), limited(narrow / trust.SURE_SHARE).past(moved, "moved"))
+    assert trust.scale_back(moved, "moved", both) < 1
+    assert moves(moved, sure) <= narrow
 
 
 def test_a_few_rows_are_enough_where_they_stay_far_inside(moved: Base, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,28 +78,31 @@ def test_a_few_rows_are_enough_where_they_stay_far_inside(moved: Base, monkeypat
         looked.append(len(rows))
         return real(base, rows, adapter=adapter)
 
-    monkeypatch.setattr(score, "distances", counted)
     many = ROWS * 12
-    _, kl = trust.scale_back(moved, "moved", many, kl_max=1e9)
+    kl = moves(moved, many)
+    monkeypatch.setattr(score, "distances", counted)
+    trust.scale_back(moved, "moved", limited(1e9, own=many))
     assert looked == [trust.FEW]
-    assert trust.scale_back(moved, "moved", many, kl_max=1.2 * kl)[0] == 1.0
+    assert trust.scale_back(moved, "moved", limited(1.2 * kl, own=many)) == 1.0
     assert looked == [trust.FEW, trust.FEW, len(many)]
 
 
 def test_rows_that_are_looked_at_are_not_trained_on() -> None:
-    rows = [[i] for i in range(2000)]
-    train, aside = trust.watched(rows)
-    assert (len(train), len(aside)) == (2000 - trust.ROWS, trust.ROWS)
-    assert [*train, *aside] == rows
-    assert trust.watched(rows[:8]) == (rows[:6], rows[6:8])
-    assert trust.watched([]) == ([], [])
+    own, sure = [[i] for i in range(2000)], [[i] for i in range(8)]
+    train, recalled, aside = trust.set_aside(own, sure, kl_max=0.1)
+    assert aside is not None
+    assert (len(train), len(aside.own)) == (2000 - trust.ROWS, trust.ROWS)
+    assert [*train, *aside.own] == own
+    assert (recalled, aside.sure) == (sure[:6], sure[6:])
+    assert trust.set_aside(own, sure, kl_max=0.0) == (own, sure, None)
+    assert trust.set_aside([], sure, kl_max=0.1)[2] is None
 
 
 def test_the_limit_has_a_price_only_while_it_is_passed(moved: Base) -> None:
-    _, kl = trust.scale_back(moved, "moved", ROWS, kl_max=1e9)
+    kl = moves(moved)
 
     def paid(kl_max: float, looks: int) -> list[float]:
-        price = trust.Price(moved, "moved", ROWS, kl_max=kl_max, most=4.0, steps=LONG)
+        price = trust.Price(moved, "moved", limited(kl_max), most=4.0, steps=LONG)
         return [price.at(step) for step in range(looks * trust.EVERY + 1)]
 
     assert set(paid(2 * kl, 3)) == {1.0}
@@ -96,16 +115,16 @@ def test_the_limit_has_a_price_only_while_it_is_passed(moved: Base) -> None:
 @pytest.mark.parametrize(("steps", "every"), [(10, trust.OFTENEST), (240, 30), (5000, trust.EVERY)])
 def test_a_short_training_is_looked_at_more_often(moved: Base, monkeypatch: pytest.MonkeyPatch, steps: int, every: int) -> None:
     looked: list[int] = []
-    monkeypatch.setattr(trust, "_kl", lambda base, name, rows: looked.append(len(rows)) or 0.0)
-    price = trust.Price(moved, "moved", ROWS, kl_max=1.0, most=4.0, steps=steps)
+    monkeypatch.setattr(trust, "distance", lambda base, name, rows: looked.append(len(rows)) or 0.0)
+    price = trust.Price(moved, "moved", limited(1.0), most=4.0, steps=steps)
     for step in range(3 * every + 1):
         price.at(step)
     assert len(looked) == 3
 
 
 def test_the_price_falls_where_the_limit_is_kept_again(moved: Base) -> None:
-    _, kl = trust.scale_back(moved, "moved", ROWS, kl_max=1e9)
-    price = trust.Price(moved, "moved", ROWS, kl_max=kl / 1.5, most=4.0, steps=LONG)
+    kl = moves(moved)
+    price = trust.Price(moved, "moved", limited(kl / 1.5), most=4.0, steps=LONG)
     high = price.at(trust.EVERY)
-    trust.scale_back(moved, "moved", ROWS, kl_max=kl / 2)
+    trust.scale_back(moved, "moved", limited(kl / 2))
     assert 1.0 < price.at(2 * trust.EVERY) < high

@@ -48,7 +48,7 @@ def bench(base: Base, bench_set: BenchSet, asked: CostAsked, folder: Path, progr
     transfer = transfer_sets(base, bench_set, folder, asked.elicit, progress)
     examples = [e for d in bench_set.definitions for e in transfer[d.id]]
     rows, _ = replay.split(replay.replay_rows(base, folder))
-    recalled = recall.recall_rows(base, folder)
+    recalled = recall.about_others(base, recall.recall_rows(base, folder), (e.entity for e in examples))
     asker = _Asker(base, bench_set)
     plain = _plain_lora(base, examples, asked.plan, asker, _part(progress, 0.0, "plain LoRA"))
     bare = _ours(

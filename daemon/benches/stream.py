@@ -148,6 +148,7 @@ class _Stream:
             "seconds": cost.seconds,
             "peak_memory_bytes": cost.peak_bytes,
             "steps": learned.report.steps,
+            "details": learned.details,
         }
         drop_adapter(self._base, ADAPTER)
         return self._ledger.add(key, found)

@@ -77,16 +77,19 @@ def learn(
     `rows` are the base's own text, `recalled` what it is sure of (ids, both); `options` the method's own plan.
     """
     drop_adapter(base, name)
-    rows, aside = trust.watched(rows) if plan.kl_max else (rows, ())
+    recalled = about_others(base, recalled, (e.entity for e in [*lesson.examples, *lesson.rehearsed])) if plan.recall else ()
+    rows, recalled, aside = trust.set_aside(rows, recalled, kl_max=plan.kl_max)
     if method == "etcon":
         learned = _etcon(base, lesson, rows, recalled, plan, _options(EtconPlan, method, options), name, parent, progress)
     else:
         learned = _distil(base, lesson, rows, aside, recalled, plan, method, options, name, parent, progress)
     if not all(bool(p.isfinite().all()) for p in trainable(base)):
         raise NotFinite("A weight of the adapter is not a finite number after training.")
-    if aside:
-        scale, kl = trust.scale_back(base, name, aside, kl_max=plan.kl_max)
-        learned.details["trust"] = {"scale": round(scale, 4), "kl": round(kl, 4)}
+    if aside is not None:
+        scale = trust.scale_back(base, name, aside)
+        learned.details["trust"] = {"scale": round(scale, 4), "kl": round(trust.distance(base, name, aside.own), 4)}
+        if aside.sure:
+            learned.details["trust"]["sure_kl"] = round(trust.distance(base, name, aside.sure), 4)
     return learned
 
 
@@ -94,7 +97,7 @@ def _distil(
     base: Base,
     lesson: Lesson,
     rows: Sequence[Sequence[int]],
-    aside: Sequence[Sequence[int]],
+    aside: trust.Aside | None,
     recalled: Sequence[Sequence[int]],
     plan: TrainPlan,
     method: str,
@@ -105,6 +108,7 @@ def _distil(
 ) -> Learned:
     """Every method whose loss compares the student with distributions that are known before the first step."""
     details: Json = {}
+    lesson = replace(lesson, rehearsed=_visited(lesson, plan))
     progress(0.0, "reading with the definitions in context")
     # the teacher first: the base is measured before any adapter of this request exists
     held: list[Target] | None = None
@@ -138,12 +142,19 @@ def _distil(
     )  # fmt: skip
     fresh = StudentSamples(base, name, lesson.examples, plan) if plan.on_policy else None
     before = prune.snapshot(trainable(base)) if plan.drop_largest else []
-    price = trust.Price(base, name, aside, kl_max=plan.kl_max, most=plan.replay_price, steps=steps)
+    price = trust.Price(base, name, aside, most=plan.replay_price, steps=steps)
     report = train(base, targets, held, plan, progress, rehearsed=rehearsed, fresh=fresh, price=price.at)
     details["price"] = round(price.now, 3)
     if plan.drop_largest:
         details["dropped"] = prune.drop_largest(trainable(base), before, share=plan.drop_largest)
     return Learned(report, details)
+
+
+def _visited(lesson: Lesson, plan: TrainPlan) -> Sequence[Example]:
+    """Of what is to be rehearsed, any as many as the run has room for, one visit each: the teacher reads no more than that."""
+    new, known = len(lesson.examples), len(lesson.rehearsed)
+    room = plan.steps(new, known) * plan.split(new, known)[1]
+    return random.Random(plan.seed + 3).sample(lesson.rehearsed, room) if 0 < room < known else lesson.rehearsed
 
 
 def held_targets(
@@ -163,7 +174,7 @@ def held_targets(
             f"contrast is {plan.contrast:g} and recall {plan.recall:g}: no shares of the replay.",
             hint="Set them so that together they are less than 1.",
         )
-    sure = about_others(base, recalled, (e.entity for e in examples)) if plan.recall else []
+    sure = list(recalled) if plan.recall else []
     random.Random(plan.seed).shuffle(sure)
     wanted, known = round(seen * plan.contrast), round(seen * plan.recall) if sure else 0
     own = replay_targets(base, rows[: max(1, seen - wanted - known)], plan)

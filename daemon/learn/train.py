@@ -24,7 +24,7 @@ from daemon.learn.ranks import rank_for
 
 HIGHER_AT_MOST = 1.5  # times the rate
 FEWER_VISITS = 4  # a rehearsed example's for each of a new one's, until REHEARSED_AT_MOST of a batch are rehearsed
-REHEARSED_AT_MOST = 0.7
+REHEARSED_AT_MOST = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ divergence grows about as the square of the scale, so a few looks find the large
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,69 +18,101 @@ from torch import Tensor
 from daemon.learn import score
 from daemon.learn.models import Base
 
+Rows = Sequence[Sequence[int]]
+
 ROWS = 192  # of the base's own text, set aside from the training: of 48 the divergence was a quarter too high, of 192 that of all others
 FEW, SURELY = 48, 0.6  # where so many of them stay below this share of the limit, all of them stay below the limit
+SURE_SHARE = 0.75  # of the limit: known answers were lost from there on
 LOOKS = 5
 EVERY, OFTENEST, PARTS = 100, 20, 8  # steps between two looks while it trains, or an eighth of all; each costs about as much as two steps
 STEEPEST = 1.0  # most that the logarithm of the price rises at one look
 AIM, CLOSE = 0.985, 0.97  # shares of the limit: where each look aims, and from where on the search is over
 
 
-def watched(rows: Sequence[Sequence[int]]) -> tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]]:
-    """(rows to train on, rows to look at)."""
-    count = min(ROWS, len(rows) // 4)
-    return rows[: len(rows) - count], rows[len(rows) - count :]
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Rows of ids set aside from the training: the base's own text, which may move so many nats a token, and what it is sure of, a share of that."""
+
+    own: Rows
+    sure: Rows
+    kl_max: float
+
+    def past(self, base: Base, name: str) -> float:
+        """How far adapter `name` is from the base, as a share of what is allowed: the worse of both kinds."""
+        sure = distance(base, name, self.sure) / (SURE_SHARE * self.kl_max) if self.sure else 0.0
+        return max(sure, distance(base, name, self.own) / self.kl_max)
+
+    def few(self) -> "Aside":
+        """Enough to see that all is well."""
+        return replace(self, own=_every(self.own, FEW), sure=_every(self.sure, FEW))
+
+
+def set_aside(own: Rows, sure: Rows, *, kl_max: float) -> tuple[Rows, Rows, Aside | None]:
+    """(own rows to train on, sure rows to train on, what is set aside); nothing is where nothing limits."""
+    if not kl_max:
+        return own, sure, None
+    (own, own_aside), (sure, sure_aside) = _split(own), _split(sure)
+    return own, sure, Aside(own_aside, sure_aside, kl_max) if own_aside else None
 
 
 class Price:
     """Factor on the weight of what the adapter is held to, 1 to `most`: at every look times e to the share by which adapter `name` is past the
-    limit. Always 1 where nothing is watched."""
+    limit. Always 1 where nothing is set aside."""
 
-    def __init__(self, base: Base, name: str, rows: Sequence[Sequence[int]], *, kl_max: float, most: float, steps: int) -> None:
-        self._base, self._name, self._rows, self._kl_max, self._most = base, name, rows, kl_max, most
+    def __init__(self, base: Base, name: str, aside: Aside | None, *, most: float, steps: int) -> None:
+        self._base, self._name, self._aside, self._most = base, name, aside, most
         self._every = min(EVERY, max(OFTENEST, steps // PARTS))
         self.now = 1.0
 
     def at(self, step: int) -> float:
         """What step number `step`, from 0 up, pays."""
-        if self._rows and self._most > 1 and step and step % self._every == 0:
-            past = _kl(self._base, self._name, self._rows) / self._kl_max - 1
+        if self._aside is not None and self._most > 1 and step and step % self._every == 0:
+            past = self._aside.past(self._base, self._name) - 1
             self.now = min(self._most, max(1.0, self.now * math.exp(min(STEEPEST, past))))
         return self.now
 
 
 @torch.no_grad()
-def scale_back(base: Base, name: str, rows: Sequence[Sequence[int]], *, kl_max: float) -> tuple[float, float]:
-    """(the scale that adapter `name` has now, at most 1; KL(base || adapter) on the rows at that scale, nats a token)."""
+def scale_back(base: Base, name: str, aside: Aside) -> float:
+    """The scale that adapter `name` has now, at most 1, and the largest at which it is as near to the base as it must be."""
     ups = [p for n, p in base.model.named_parameters() if f".lora_B.{name}." in n]
     whole = [p.detach().clone() for p in ups]
-    few = rows[:: max(1, len(rows) // FEW)]
-    scale, found = 1.0, _kl(base, name, few)
-    if found > SURELY * kl_max and len(few) < len(rows):
-        found = _kl(base, name, rows)
-    if found <= kl_max:
-        return scale, found
-    inside, outside, inside_kl = 0.0, scale, 0.0
+    scale, found = 1.0, aside.few().past(base, name)
+    if found > SURELY:
+        found = aside.past(base, name)
+    if found <= 1:
+        return scale
+    inside, outside = 0.0, scale
     for _ in range(LOOKS):
-        wanted = scale * (AIM * kl_max / max(found, 1e-12)) ** 0.5
+        wanted = scale * (AIM / max(found, 1e-12)) ** 0.5
         scale = wanted if inside < wanted < outside else (inside + outside) / 2
         _put(ups, whole, scale)
-        found = _kl(base, name, rows)
-        if found > kl_max:
+        found = aside.past(base, name)
+        if found > 1:
             outside = scale
         else:
-            inside, inside_kl = scale, found
-            if found >= CLOSE * kl_max:
+            inside = scale
+            if found >= CLOSE:
                 break
     _put(ups, whole, inside)
-    return inside, inside_kl
+    return inside
+
+
+def distance(base: Base, name: str, rows: Rows) -> float:
+    """KL(base || adapter `name`) on rows of ids, nats a token."""
+    found = score.distances(base, rows, adapter=name)
+    return sum(d.kl for d in found) / max(1, sum(d.tokens for d in found))
+
+
+def _split(rows: Rows) -> tuple[Rows, Rows]:
+    count = min(ROWS, len(rows) // 4)
+    return rows[: len(rows) - count], rows[len(rows) - count :]
+
+
+def _every(rows: Rows, at_most: int) -> Rows:
+    return rows[:: max(1, len(rows) // at_most)]
 
 
 def _put(ups: Sequence[Tensor], whole: Sequence[Tensor], scale: float) -> None:
     for now, then in zip(ups, whole, strict=True):
         now.copy_(then * scale)
-
-
-def _kl(base: Base, name: str, rows: Sequence[Sequence[int]]) -> float:
-    found = score.distances(base, rows, adapter=name)
-    return sum(d.kl for d in found) / max(1, sum(d.tokens for d in found))
