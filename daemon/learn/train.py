@@ -17,6 +17,7 @@ from daemon.learn import data
 from daemon.learn.batches import beginnings, by_length, hidden_rest, hidden_states, logits_at
 from daemon.learn.data import Encoded, Example
 from daemon.learn.errors import NotFinite, NothingToLearn
+from daemon.learn.folded import folded
 from daemon.learn.losses import TopK, divergence, mean_by_example, top_k
 from daemon.learn.models import Base, trainable, using
 from daemon.learn.optimisers import optimiser_of
@@ -194,24 +195,26 @@ def train(
     replay_stream = shuffled(replay, plan.replay_batch, random.Random(plan.seed + 1)) if replay and plan.replay_weight else None
     seen: list[float] = []
     kept: list[float] = []
-    for step in range(steps):
-        for group in optimiser.param_groups:
-            group["lr"] = plan.lr_at(step, steps)
-        learnt = (fresh() if fresh else None) or next(stream)
-        loss = loss_of(base, [*learnt, *next(rehearsal)], plan)
-        seen.append(loss.item())
-        total = loss
-        if replay_stream is not None:
-            held = loss_of(base, next(replay_stream), HOLD)
-            kept.append(held.item())
-            total = total + plan.replay_weight * price(step) * held
-        if not math.isfinite(total.item()):
-            raise NotFinite(f"The loss is {total.item()} at step {step + 1} of {steps}.")
-        total.backward()
-        torch.nn.utils.clip_grad_norm_(trainable(base), plan.clip)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        progress((step + 1) / steps, f"step {step + 1} of {steps}, loss {seen[-1]:.3f}")
+    with folded(base) as weights:
+        for step in range(steps):
+            for group in optimiser.param_groups:
+                group["lr"] = plan.lr_at(step, steps)
+            weights.refresh()
+            learnt = (fresh() if fresh else None) or next(stream)
+            loss = loss_of(base, [*learnt, *next(rehearsal)], plan)
+            seen.append(loss.item())
+            total = loss
+            if replay_stream is not None:
+                held = loss_of(base, next(replay_stream), HOLD)
+                kept.append(held.item())
+                total = total + plan.replay_weight * price(step) * held
+            if not math.isfinite(total.item()):
+                raise NotFinite(f"The loss is {total.item()} at step {step + 1} of {steps}.")
+            total.backward()
+            torch.nn.utils.clip_grad_norm_(trainable(base), plan.clip)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            progress((step + 1) / steps, f"step {step + 1} of {steps}, loss {seen[-1]:.3f}")
     tenth = max(1, steps // 10)
     return TrainReport(steps, len(targets) + len(rehearsed), _mean(seen[:tenth]), _mean(seen[-tenth:]), _mean(kept[-tenth:]))
 
