@@ -22,7 +22,7 @@ Rows = Sequence[Sequence[int]]
 
 ROWS = 192  # of the base's own text, set aside from the training: of 48 the divergence was a quarter too high, of 192 that of all others
 FEW, SURELY = 48, 0.6  # where so many of them stay below this share of the limit, all of them stay below the limit
-SURE_SHARE = 0.75  # of the limit: known answers were lost from there on
+SURE_SHARE = 0.75  # of the limit: about where known answers began to be lost
 LOOKS = 5
 EVERY, OFTENEST, PARTS = 100, 20, 8  # steps between two looks while it trains, or an eighth of all; each costs about as much as two steps
 STEEPEST = 1.0  # most that the logarithm of the price rises at one look
