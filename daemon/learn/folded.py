@@ -65,13 +65,14 @@ class _Layer:
         self.down: Tensor = module.lora_A[name].weight
         self._up: Tensor = module.lora_B[name].weight
         self._scale: float = module.scaling[name]
-        self._whole = torch.empty_like(self.weight)
+        self._whole = self.weight  # until it is put: what is not folded takes no memory
         self._before = module.forward
 
     def fold(self) -> None:
         torch.addmm(self.weight, self._up, self.down, alpha=self._scale, out=self._whole)
 
     def put(self) -> None:
+        self._whole = torch.empty_like(self.weight)
         self._module.forward = self._forward
 
     def take_back(self) -> None:
