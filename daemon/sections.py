@@ -156,9 +156,9 @@ class Learn(Section):
     replay_batch: int = Field(8, ge=0, description="rows beside each step's examples that hold the adapter to the base")
     replay_weight: float = Field(1.0, ge=0, description="how strongly the adapter is held to the base on them")
     replay_price: float = Field(
-        10.0,
+        100.0,
         ge=1,
-        description="most times that, which it weighs more and more while text of the base's own moves farther than kl_max; 1: always the same",
+        description="most times that, which they weigh more and more while what they hold moves farther than kl_max; 1: always the same",
     )
     contrast: float = Field(
         0.25, ge=0, le=0.9, description="share of those rows which asks about other names what was asked about the new ones"

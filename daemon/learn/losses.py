@@ -141,6 +141,11 @@ def reference_kl(log_probs: Tensor, reference: Tensor) -> Tensor:
 
 def mean_by_example(losses: Tensor, example: Tensor, count: int) -> Tensor:
     """Mean over each example's positions, then over examples: a long continuation counts as much as a short one. `example` (n,) in 0..count-1."""
+    return by_example(losses, example, count).sum() / example.unique().numel()
+
+
+def by_example(losses: Tensor, example: Tensor, count: int) -> Tensor:
+    """(count,) mean over each example's positions; 0 for one without any. `example` (n,) in 0..count-1."""
     totals = losses.new_zeros(count).index_add(0, example, losses)
     positions = losses.new_zeros(count).index_add(0, example, torch.ones_like(losses))
-    return (totals / positions.clamp_min(1)).sum() / (positions > 0).sum().clamp_min(1)
+    return totals / positions.clamp_min(1)

@@ -142,9 +142,9 @@ def _distil(
     )  # fmt: skip
     fresh = StudentSamples(base, name, lesson.examples, plan) if plan.on_policy else None
     before = prune.snapshot(trainable(base)) if plan.drop_largest else []
-    price = trust.Price(base, name, aside, most=plan.replay_price, steps=steps)
-    report = train(base, targets, held, plan, progress, rehearsed=rehearsed, fresh=fresh, price=price.at)
-    details["price"] = round(price.now, 3)
+    prices = trust.Prices(base, name, aside, first=plan.first_prices, most=plan.replay_price, steps=steps)
+    report = train(base, targets, held, plan, progress, rehearsed=rehearsed, fresh=fresh, price=prices.at)
+    details["prices"] = [round(price, 3) for price in prices.now]
     if plan.drop_largest:
         details["dropped"] = prune.drop_largest(trainable(base), before, share=plan.drop_largest)
     return Learned(report, details)
@@ -180,7 +180,7 @@ def held_targets(
     own = replay_targets(base, rows[: max(1, seen - wanted - known)], plan)
     asked = contrast_rows(base, examples, rows, count=wanted, seed=plan.seed) if wanted else []
     others = replay_targets(base, asked, replace(plan, replay_rows=0))
-    surely = replay_targets(base, sure[:known], replace(plan, replay_rows=0))
+    surely = [replace(t, sure=True) for t in replay_targets(base, sure[:known], replace(plan, replay_rows=0))]
     # where there is less of one than was wanted, the shares are kept: the base's own text is as long as it is, the others are seen again
     left = len(own) / (1 - plan.contrast - (plan.recall if sure else 0))
     return [*own, *_repeated(others, round(left * plan.contrast)), *_repeated(surely, round(left * plan.recall))]

@@ -80,8 +80,13 @@ def draw(base: Base, plan: RecallPlan) -> list[list[int]]:
 
 def about_others(base: Base, rows: Sequence[Sequence[int]], taught: Iterable[str]) -> list[list[int]]:
     """The rows that name nothing of what is taught: what the base believed of it so far is not to be kept."""
-    names = list(dict.fromkeys(taught))
-    return [list(r) for r in rows if not any(data.mentions(base.tokenizer.decode(list(r)), name) for name in names)]
+    names = {name: name.casefold().split()[:1] for name in dict.fromkeys(taught)}
+
+    def told(text: str) -> bool:
+        folded = text.casefold()  # that none of a name's first word is in it is seen at once
+        return any(data.mentions(text, name) for name, first in names.items() if all(word in folded for word in first))
+
+    return [list(r) for r in rows if not told(base.tokenizer.decode(list(r)))]
 
 
 def split_at_name(question: str) -> tuple[str, str, str]:

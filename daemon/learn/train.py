@@ -18,7 +18,7 @@ from daemon.learn.batches import beginnings, by_length, hidden_rest, hidden_stat
 from daemon.learn.data import Encoded, Example
 from daemon.learn.errors import NotFinite, NothingToLearn
 from daemon.learn.folded import folded
-from daemon.learn.losses import TopK, divergence, mean_by_example, top_k
+from daemon.learn.losses import TopK, by_example, divergence, top_k
 from daemon.learn.models import Base, trainable, using
 from daemon.learn.optimisers import optimiser_of
 from daemon.learn.ranks import rank_for
@@ -46,7 +46,8 @@ class TrainPlan:
     rehearsal_share: float = 0.4
     replay_batch: int = 8
     replay_weight: float = 1.0
-    replay_price: float = 10.0  # most times that, while the base's own text moves farther than kl_max (trust.py); 1: always the same
+    replay_price: float = 100.0  # most times that, while the base's own text moves farther than kl_max (trust.py); 1: always the same
+    first_prices: Sequence[float] = (1.0, 1.0)  # what text of the base's own and what it is sure of begin with: where the parent's ended
     passes: float = 8.0
     steps_min: int = 120
     steps_max: int = 6000
@@ -97,11 +98,13 @@ HOLD = TrainPlan()  # the base's own text is held by plain KL(base || student) a
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A row to train on: student ids, the indices whose next token is supervised, and the teacher's distribution there."""
+    """A row to train on: student ids, the indices whose next token is supervised, and the teacher's distribution there. `sure`: a row that holds the
+    adapter to what the base is sure of, which has a price of its own."""
 
     ids: tuple[int, ...]
     positions: tuple[int, ...]
     teacher: TopK
+    sure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ class TrainReport:
 
 
 Progress = Callable[[float, str], None]
-Price = Callable[[int], float]  # factor on the replay's weight at a step
+Price = Callable[[int], tuple[float, float]]  # factors on the replay's weight at a step: of the base's own text, and of what it is sure of
 Fresh = Callable[[], "list[Target] | None"]  # what a step learns instead of the next targets, or None
 _TEACHER_TOKENS = 2048  # that the teacher reads at once: a row of the whole vocabulary for each is what takes the memory
 _WINDOW = 8  # batches that are sorted by length together
@@ -156,14 +159,15 @@ def teachers_of(
     temperature: float,
     about: Sequence[Hashable] | None = None,
 ) -> list[TopK]:
-    """The base's likeliest `k` at the given positions of each row. What rows `about` one thing begin with (its definition) is read once a batch."""
+    """The base's likeliest `k` at the given positions of each row. What rows `about` one thing begin with (its definition) is read once for them all,
+    or once for as many as are read at a time."""
     common = beginnings(rows, about) if about is not None else [0] * len(rows)
     first = [min(n, positions[0]) for n, positions in zip(common, at, strict=True)]
     if min(first, default=0) < 1:
         first = [0] * len(rows)
     results: list[TopK | None] = [None] * len(rows)
     with using(base, None):
-        for group in by_length([r[n:] for r, n in zip(rows, first, strict=True)], tokens=_TEACHER_TOKENS):
+        for group in _groups([r[n:] for r, n in zip(rows, first, strict=True)], about if any(first) else None):
             part = [rows[i] for i in group]
             states = hidden_rest(base, part, [first[i] for i in group]) if first[group[0]] else hidden_states(base, part)
             counts = [len(at[i]) for i in group]
@@ -175,6 +179,22 @@ def teachers_of(
     return [r for r in results if r is not None]
 
 
+def _groups(rows: Sequence[Sequence[int]], about: Sequence[Hashable] | None) -> Iterator[list[int]]:
+    """Indices of rows that the teacher reads at once: of similar length, and of few things each."""
+    if about is None:
+        yield from by_length(rows, tokens=_TEACHER_TOKENS)
+        return
+    things: dict[Hashable, list[int]] = {}
+    for index, key in enumerate(about):
+        things.setdefault(key, []).append(index)
+    some: list[int] = []
+    for number, indices in enumerate(things.values(), 1):
+        some += indices
+        if number == len(things) or sum(len(rows[i]) for i in some) > _TEACHER_TOKENS:
+            yield from ([some[i] for i in group] for group in by_length([rows[i] for i in some], tokens=_TEACHER_TOKENS))
+            some = []
+
+
 def train(
     base: Base,
     targets: Sequence[Target],
@@ -184,7 +204,7 @@ def train(
     *,
     rehearsed: Sequence[Target] = (),
     fresh: Fresh | None = None,
-    price: Price = lambda step: 1.0,
+    price: Price = lambda step: (1.0, 1.0),
 ) -> TrainReport:
     """Trains whatever adapter is set trainable on `base`. Deterministic for a seed on one machine."""
     steps = plan.steps(len(targets), len(rehearsed))
@@ -205,9 +225,10 @@ def train(
             seen.append(loss.item())
             total = loss
             if replay_stream is not None:
-                held = loss_of(base, next(replay_stream), HOLD)
-                kept.append(held.item())
-                total = total + plan.replay_weight * price(step) * held
+                rows, (own, sure) = next(replay_stream), price(step)
+                held = losses_of(base, rows, HOLD)
+                kept.append(held.mean().item())
+                total = total + plan.replay_weight * (held * held.new_tensor([sure if row.sure else own for row in rows])).mean()
             if not math.isfinite(total.item()):
                 raise NotFinite(f"The loss is {total.item()} at step {step + 1} of {steps}.")
             total.backward()
@@ -220,6 +241,11 @@ def train(
 
 
 def loss_of(base: Base, batch: Sequence[Target], plan: TrainPlan) -> Tensor:
+    return losses_of(base, batch, plan).mean()
+
+
+def losses_of(base: Base, batch: Sequence[Target], plan: TrainPlan) -> Tensor:
+    """(batch,) divergence from each target's teacher, mean over its positions."""
     states = hidden_states(base, [t.ids for t in batch])
     counts = [len(t.positions) for t in batch]
     rows = torch.repeat_interleave(torch.arange(len(batch), device=base.device), torch.tensor(counts, device=base.device))
@@ -227,7 +253,7 @@ def loss_of(base: Base, batch: Sequence[Target], plan: TrainPlan) -> Tensor:
     teacher = TopK(torch.cat([t.teacher.log_probs for t in batch]), torch.cat([t.teacher.ids for t in batch]))
     logits = logits_at(base, states, rows, positions)
     losses = divergence(teacher, logits, kind=plan.divergence, temperature=plan.temperature, skew=plan.skew, beta=plan.beta)
-    return mean_by_example(losses, rows, len(batch))
+    return by_example(losses, rows, len(batch))
 
 
 def shuffled(targets: Sequence[Target], batch: int, rng: random.Random) -> Iterator[list[Target]]:

@@ -13,6 +13,7 @@ from daemon.learn.ranks import rank_for, rank_on
 from daemon.stages.base import evenly, require_same_base, serving_adapter
 from daemon.teacher import Teacher
 from registry import Adapter, Definition, Registry
+from registry.artifacts import MANIFEST
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,8 @@ def make_version(
     warm = parent is not None and strategy == WARM
     plan = train_plan(settings, warm=warm, gentler=refused is not None and drawn is None, longer=longer)
     plan |= _place(plan, drawn or parent, len(new), len(live), strategy=None if drawn else strategy)
+    if folder and strategy == WARM:
+        plan["first_prices"] = _prices_at_the_end(folder)
     how: dict[str, Any] = {"strategy": strategy}
     if drawn:
         how |= {"drawn_back_from": drawn.name, "strength": settings.learn.drawn_back}
@@ -113,6 +116,12 @@ def _place(plan: Mapping[str, Any], earlier: Adapter | None, new: int, live: int
     if init == APART and strategy is not None:
         return {"init": init, "rank": max(earlier.rank, wanted)}
     return {"init": init, "rank": earlier.rank, "alpha": earlier.settings.get("alpha", earlier.rank)}
+
+
+def _prices_at_the_end(folder: Path) -> list[float]:
+    """Of what a published version was held to; those without a limit where its training says none."""
+    report = json.loads((folder / MANIFEST).read_text()).get("report", {})
+    return [float(price) for price in report.get("details", {}).get("prices", (1.0, 1.0))]
 
 
 def rank_of(plan: Mapping[str, Any], definitions: int) -> int:
