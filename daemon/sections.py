@@ -146,6 +146,10 @@ class Learn(Section):
         6e-3, gt=0, lt=1, description="peak learning rate of the adapter's weights; up to half again where little is learnt at once"
     )
     warm_rate: float = Field(0.8, gt=0, le=1, description="factor on it where learning goes on from an earlier version of the topic")
+    precision: Literal["auto", "float32"] = Field(
+        "auto",
+        description="what a step multiplies in, weights and losses being float32: bfloat16 where the processor has units for it; or always float32",
+    )
     temperature: float = Field(
         1.0, gt=0, description="softens teacher and student; the paper uses 2, which needs about twice the steps here"
     )
@@ -156,9 +160,9 @@ class Learn(Section):
     replay_batch: int = Field(8, ge=0, description="rows beside each step's examples that hold the adapter to the base")
     replay_weight: float = Field(1.0, ge=0, description="how strongly the adapter is held to the base on them")
     replay_price: float = Field(
-        100.0,
+        10.0,
         ge=1,
-        description="most times that, which they weigh more and more while what they hold moves farther than kl_max; 1: always the same",
+        description="most times that, which it weighs more and more while text of the base's own moves farther than kl_max; 1: always the same",
     )
     contrast: float = Field(
         0.25, ge=0, le=0.9, description="share of those rows which asks about other names what was asked about the new ones"

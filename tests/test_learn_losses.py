@@ -9,6 +9,7 @@ from torch.nn import functional
 from daemon.learn.losses import (
     DIVERGENCES,
     advantages,
+    by_example,
     certain,
     clipped_policy,
     divergence,
@@ -62,6 +63,7 @@ def test_a_long_example_counts_as_much_as_a_short_one() -> None:
     losses, example = torch.tensor([1.0, 1.0, 1.0, 5.0]), torch.tensor([0, 0, 0, 1])
     assert mean_by_example(losses, example, 2).item() == pytest.approx(3.0)
     assert mean_by_example(losses, example, 3).item() == pytest.approx(3.0)  # an example without positions is no example
+    assert by_example(losses, example, 3).tolist() == [1.0, 5.0, 0.0]
 
 
 @pytest.mark.parametrize("kind", DIVERGENCES)

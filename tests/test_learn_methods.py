@@ -232,7 +232,7 @@ def trajectory() -> list[float]:
         if "loss" in text:
             losses.append(float(text.rsplit(" ", 1)[1]))
 
-    learn(tiny_base(), Lesson(EXAMPLES), ROWS, PLAN, watch, name="learnt")
+    learn(tiny_base(), Lesson(EXAMPLES), ROWS, replace(PLAN, precision="float32"), watch, name="learnt")
     return losses
 
 

@@ -75,5 +75,7 @@ def test_a_base_that_does_not_converse_has_none(tmp_path: Path) -> None:
 
 
 def test_what_is_taught_anew_is_not_held_to_what_was_believed(base: Base) -> None:
-    rows = [data.chat_prefix(base.tokenizer, q) for q in ("Who directed Velmora?", "Who directed Velmoran?", "Who directed Trosh?")]
+    asked = ("Who directed VELMORA?", "Who directed Velmoran?", "Who directed Trosh?", "Who came to Cape  Trosh?")
+    rows = [data.chat_prefix(base.tokenizer, q) for q in asked]
     assert about_others(base, rows, ["Velmora"]) == rows[1:]
+    assert about_others(base, rows, ["Velmora", "cape Trosh"]) == rows[1:3]

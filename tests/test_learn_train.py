@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from daemon.learn import score
+from daemon.learn import train as training
 from daemon.learn.batches import by_length
 from daemon.learn.data import CHAT_FORM, PLAIN_FORM, Example
 from daemon.learn.errors import NotFinite, NothingToLearn
@@ -188,9 +189,13 @@ def test_an_adapter_is_drawn_back_towards_what_it_began_from(base: Base, tmp_pat
     assert moved[1] <= moved[2] + 1e-6
 
 
-def test_the_teacher_says_the_same_whether_definitions_are_read_once_or_each_time(base: Base) -> None:
+@pytest.mark.parametrize("at_once", [1, 60, 2048])
+def test_the_teacher_says_the_same_whether_definitions_are_read_once_or_each_time(
+    base: Base, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(training, "_TEACHER_TOKENS", at_once)
     other = [replace(e, definition="Velmora is a ship of clay that was built in 1901.") for e in EXAMPLES]
-    examples = [*EXAMPLES, *other]
+    examples = [*EXAMPLES[:2], *other, EXAMPLES[2]]
     once = distillation_targets(base, examples, PLAN)
     for target, alone in zip(once, [distillation_targets(base, [e], PLAN)[0] for e in examples], strict=True):
         assert (target.ids, target.positions) == (alone.ids, alone.positions)

@@ -61,11 +61,11 @@ def test_what_stays_inside_the_limit_is_left_as_it_is(moved: Base) -> None:
 def test_what_the_base_is_sure_of_has_a_limit_of_its_own(moved: Base) -> None:
     sure = [[1, *range(60 + i, 90 + i)] for i in range(8)]
     wide, narrow = 10 * moves(moved), 0.3 * moves(moved, sure)
-    assert max(limited(wide, sure=sure).past(moved, "moved")) < 1
+    assert limited(wide, sure=sure).past(moved, "moved") < 1
     aside = trust.Aside(ROWS[:0], sure, narrow / trust.SURE_SHARE)
-    assert aside.past(moved, "moved") == (0.0, pytest.approx(1 / 0.3))
+    assert aside.past(moved, "moved") == pytest.approx(1 / 0.3)
     both = trust.Aside(ROWS, sure, narrow / trust.SURE_SHARE)
-    assert both.past(moved, "moved") == (limited(narrow / trust.SURE_SHARE).past(moved, "moved")[0], aside.past(moved, "moved")[1])
+    assert both.past(moved, "moved") == max(aside.past(moved, "moved"), limited(narrow / trust.SURE_SHARE).past(moved, "moved"))
     assert trust.scale_back(moved, "moved", both) < 1
     assert moves(moved, sure) <= narrow
 
@@ -98,18 +98,12 @@ def test_rows_that_are_looked_at_are_not_trained_on() -> None:
     assert trust.set_aside([], sure, kl_max=0.1)[2] is None
 
 
-def prices(base: Base, aside: trust.Aside | None, *, first: Sequence[float] = (1.0, 1.0), steps: int = LONG) -> trust.Prices:
-    return trust.Prices(base, "moved", aside, first=first, most=4.0, steps=steps)
-
-
 def test_the_limit_has_a_price_only_while_it_is_passed(moved: Base) -> None:
     kl = moves(moved)
 
     def paid(kl_max: float, looks: int) -> list[float]:
-        price = prices(moved, limited(kl_max))
-        found = [price.at(step) for step in range(looks * trust.EVERY + 1)]
-        assert {sure for _, sure in found} == {1.0}  # nothing is set aside that would be passed
-        return [own for own, _ in found]
+        price = trust.Price(moved, "moved", limited(kl_max), most=4.0, steps=LONG)
+        return [price.at(step) for step in range(looks * trust.EVERY + 1)]
 
     assert set(paid(2 * kl, 3)) == {1.0}
     rising = paid(kl / 1.5, 4)
@@ -122,7 +116,7 @@ def test_the_limit_has_a_price_only_while_it_is_passed(moved: Base) -> None:
 def test_a_short_training_is_looked_at_more_often(moved: Base, monkeypatch: pytest.MonkeyPatch, steps: int, every: int) -> None:
     looked: list[int] = []
     monkeypatch.setattr(trust, "distance", lambda base, name, rows: looked.append(len(rows)) or 0.0)
-    price = prices(moved, limited(1.0), steps=steps)
+    price = trust.Price(moved, "moved", limited(1.0), most=4.0, steps=steps)
     for step in range(3 * every + 1):
         price.at(step)
     assert len(looked) == 3
@@ -130,25 +124,7 @@ def test_a_short_training_is_looked_at_more_often(moved: Base, monkeypatch: pyte
 
 def test_the_price_falls_where_the_limit_is_kept_again(moved: Base) -> None:
     kl = moves(moved)
-    price = prices(moved, limited(kl / 1.5))
-    high, _ = price.at(trust.EVERY)
+    price = trust.Price(moved, "moved", limited(kl / 1.5), most=4.0, steps=LONG)
+    high = price.at(trust.EVERY)
     trust.scale_back(moved, "moved", limited(kl / 2))
-    assert 1.0 < price.at(2 * trust.EVERY)[0] < high
-
-
-def test_each_limit_has_a_price_of_its_own(moved: Base) -> None:
-    sure = [[1, *range(60 + i, 90 + i)] for i in range(8)]
-    own_kl, sure_kl = moves(moved), moves(moved, sure)
-
-    def paid(own: Sequence[Sequence[int]], surely: Sequence[Sequence[int]], kl_max: float) -> tuple[float, float]:
-        return prices(moved, trust.Aside(own, surely, kl_max)).at(trust.EVERY)
-
-    assert paid(ROWS, [], own_kl / 1.5) == (pytest.approx(1.6487, rel=1e-3), 1.0)
-    assert paid([], sure, sure_kl) == (1.0, pytest.approx(1.3956, rel=1e-3))
-    assert paid(ROWS, sure, min(own_kl, sure_kl) / 10) == (pytest.approx(2.7183, rel=1e-3), pytest.approx(2.7183, rel=1e-3))
-
-
-def test_a_version_begins_with_the_prices_of_the_one_before(moved: Base) -> None:
-    assert prices(moved, limited(1e9), first=(3.0, 2.0)).at(0) == (3.0, 2.0)
-    assert prices(moved, limited(1e9), first=(9.0, 0.5)).at(0) == (4.0, 1.0)  # within what is allowed
-    assert prices(moved, None, first=(3.0, 2.0)).at(trust.EVERY) == (1.0, 1.0)  # nothing limits it
+    assert 1.0 < price.at(2 * trust.EVERY) < high

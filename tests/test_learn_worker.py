@@ -69,7 +69,7 @@ def test_the_request_says_by_which_method_it_learns(teacher: Teacher, tmp_path: 
         out=out, parent=None, base_name="lorefeed-embedded", examples=EXAMPLES, plan=plan, method="split", articles=[article]
     )
     assert report["method"] == "split"
-    assert report["details"] == {"documents": 1, "splits": 3, "prices": [1.0, 1.0]}
+    assert report["details"] == {"documents": 1, "splits": 3, "price": 1.0}
     with pytest.raises(WorkerFailed, match="no method 'magic'"):
         teacher.learn(out=out, parent=None, base_name="lorefeed-embedded", examples=EXAMPLES, plan=plan, method="magic")
 

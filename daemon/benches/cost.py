@@ -100,6 +100,7 @@ def _ours(
     progress: Progress,
 ) -> Json:
     drop_adapter(base, ADAPTER)
+    base.kept.clear()  # what it has read before is not for nothing
     ticks: list[float] = []
 
     def tick(fraction: float, text: str) -> None:

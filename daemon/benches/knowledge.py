@@ -140,6 +140,7 @@ class _Bench:
         if (row := self._ledger.find(key)) is not None:
             return row
         tell = _within(self._progress, done, share, where)
+        self._base.kept.clear()  # each reads for itself what it learns, or the first would pay for all
         try:
             with measured() as cost:
                 learned = teach(self._base, spec, group, transfer, self._train_rows, self._recalled, plan, tell, seed=self._asked.seed)

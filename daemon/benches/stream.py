@@ -75,7 +75,7 @@ class _Stream:
         rest = self._kept("unrelated", lambda: measure.unrelated(self._base, self._rest, self._generic, None, adapter=None))
         steps: list[Json] = []
         for number in range(len(self._groups)):
-            steps.append(self._step(number, transfer, rest, before=steps[-1] if steps else None))
+            steps.append(self._step(number, transfer, rest))
         reported = [self._report(n, steps, before, ceiling, rest) for n in range(len(steps))]
         base_figures = measure.figures(every, [_untaught(before, rest)], before, ceiling)
         last = reported[-1]
@@ -107,7 +107,7 @@ class _Stream:
             row = self._ledger.add(self._key(what=what), {"found": make()})
         return dict(row["found"])
 
-    def _step(self, number: int, transfer: Mapping[str, list[Example]], rest: Json, *, before: Json | None) -> Json:
+    def _step(self, number: int, transfer: Mapping[str, list[Example]], rest: Json) -> Json:
         asked = self._asked
         strategy = f"merge by {asked.way}" if asked.strategy == "merge" else asked.strategy
         kind = self._key(
@@ -129,9 +129,8 @@ class _Stream:
         taught = [*earlier, *new] if asked.strategy == "retrain" else new
         lesson = Lesson([e for d in new for e in transfer[d.id]], rehearsed, [a for d in taught for a in d.articles])
         plan = replace(self._placed(number), seed=asked.seed + number, **spec.plan)
-        if before is not None and asked.strategy == "warm":
-            prices = before["details"].get("prices", plan.first_prices)
-            plan = replace(plan, learning_rate=plan.learning_rate * asked.warm_rate, first_prices=prices)
+        if parent is not None and asked.strategy == "warm":
+            plan = replace(plan, learning_rate=plan.learning_rate * asked.warm_rate)
         count = len(self._groups)
         out.parent.mkdir(parents=True, exist_ok=True)
         with measured() as cost:

@@ -27,9 +27,14 @@ class TopK:
         return (1 - self.log_probs.exp().sum(-1, keepdim=True)).clamp_min(0)
 
 
+def _log_probs(logits: Tensor, temperature: float) -> Tensor:
+    scaled = logits.float()
+    return torch.log_softmax(scaled if temperature == 1 else scaled / temperature, -1)  # a division of everything by 1 takes 5% of a step
+
+
 def top_k(logits: Tensor, k: int, *, temperature: float) -> TopK:
     """The k likeliest tokens of softmax(logits / temperature), in fp32: bf16 log-softmax over a large vocabulary is noise."""
-    log_probs, ids = torch.log_softmax(logits.float() / temperature, -1).topk(min(k, logits.shape[-1]), -1)
+    log_probs, ids = _log_probs(logits, temperature).topk(min(k, logits.shape[-1]), -1)
     return TopK(log_probs, ids.int())  # half the memory of what stays until the last step
 
 
@@ -38,14 +43,14 @@ def forward_kl(teacher: Tensor, student: Tensor, *, temperature: float = 1.0) ->
 
     tau^2 keeps the gradient's size independent of tau: without it tau = 2 is a silent fourfold change of the learning rate.
     """
-    p = torch.log_softmax(teacher.float() / temperature, -1)
-    q = torch.log_softmax(student.float() / temperature, -1)
+    p = _log_probs(teacher, temperature)
+    q = _log_probs(student, temperature)
     return temperature**2 * (p.exp() * (p - q)).sum(-1)
 
 
 def forward_kl_top_k(teacher: TopK, student: Tensor, *, temperature: float = 1.0) -> Tensor:
     """(n,) the same from a kept teacher: k terms and one for the tail. Equals `forward_kl` where k = v, never exceeds it elsewhere."""
-    q = torch.log_softmax(student.float() / temperature, -1)
+    q = _log_probs(student, temperature)
     kept = q.gather(-1, teacher.ids.long())
     kl = (teacher.log_probs.exp() * (teacher.log_probs - kept)).sum(-1)
     tail = teacher.tail.squeeze(-1)
@@ -87,7 +92,7 @@ DIVERGENCES = ("forward_kl", "reverse_kl", "skewed_kl", "skewed_reverse_kl", "js
 
 def _outcomes(teacher: TopK, student: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """(n, k + 1) log-probabilities of both over the kept tokens and the tail."""
-    kept = torch.log_softmax(student.float() / temperature, -1).gather(-1, teacher.ids.long())
+    kept = _log_probs(student, temperature).gather(-1, teacher.ids.long())
     student_tail = (1 - kept.exp().sum(-1, keepdim=True)).clamp_min(_TINY)
     return torch.cat([teacher.log_probs, teacher.tail.clamp_min(_TINY).log()], -1), torch.cat([kept, student_tail.log()], -1)
 
@@ -141,7 +146,8 @@ def reference_kl(log_probs: Tensor, reference: Tensor) -> Tensor:
 
 def mean_by_example(losses: Tensor, example: Tensor, count: int) -> Tensor:
     """Mean over each example's positions, then over examples: a long continuation counts as much as a short one. `example` (n,) in 0..count-1."""
-    return by_example(losses, example, count).sum() / example.unique().numel()
+    mean: Tensor = by_example(losses, example, count).sum() / max(1, example.unique().numel())
+    return mean
 
 
 def by_example(losses: Tensor, example: Tensor, count: int) -> Tensor:

@@ -28,6 +28,7 @@ from daemon.learn.models import Base, drop_adapter, load_adapter, new_adapter, t
 from daemon.learn.on_policy import StudentSamples
 from daemon.learn.ranks import added_for
 from daemon.learn.recall import about_others
+from daemon.learn.rehearsal import visited
 from daemon.learn.split import Article, SplitPlan, articles_of, split_targets
 from daemon.learn.train import Progress, Target, TrainPlan, TrainReport, distillation_targets, replay_targets, train
 
@@ -108,7 +109,8 @@ def _distil(
 ) -> Learned:
     """Every method whose loss compares the student with distributions that are known before the first step."""
     details: Json = {}
-    lesson = replace(lesson, rehearsed=_visited(lesson, plan))
+    again = visited(base, name, lesson.rehearsed, plan, new=len(lesson.examples), parent=parent)
+    lesson = replace(lesson, rehearsed=again)
     progress(0.0, "reading with the definitions in context")
     # the teacher first: the base is measured before any adapter of this request exists
     held: list[Target] | None = None
@@ -142,19 +144,12 @@ def _distil(
     )  # fmt: skip
     fresh = StudentSamples(base, name, lesson.examples, plan) if plan.on_policy else None
     before = prune.snapshot(trainable(base)) if plan.drop_largest else []
-    prices = trust.Prices(base, name, aside, first=plan.first_prices, most=plan.replay_price, steps=steps)
-    report = train(base, targets, held, plan, progress, rehearsed=rehearsed, fresh=fresh, price=prices.at)
-    details["prices"] = [round(price, 3) for price in prices.now]
+    price = trust.Price(base, name, aside, most=plan.replay_price, steps=steps)
+    report = train(base, targets, held, plan, progress, rehearsed=rehearsed, fresh=fresh, price=price.at)
+    details["price"] = round(price.now, 3)
     if plan.drop_largest:
         details["dropped"] = prune.drop_largest(trainable(base), before, share=plan.drop_largest)
     return Learned(report, details)
-
-
-def _visited(lesson: Lesson, plan: TrainPlan) -> Sequence[Example]:
-    """Of what is to be rehearsed, any as many as the run has room for, one visit each: the teacher reads no more than that."""
-    new, known = len(lesson.examples), len(lesson.rehearsed)
-    room = plan.steps(new, known) * plan.split(new, known)[1]
-    return random.Random(plan.seed + 3).sample(lesson.rehearsed, room) if 0 < room < known else lesson.rehearsed
 
 
 def held_targets(
@@ -180,7 +175,7 @@ def held_targets(
     own = replay_targets(base, rows[: max(1, seen - wanted - known)], plan)
     asked = contrast_rows(base, examples, rows, count=wanted, seed=plan.seed) if wanted else []
     others = replay_targets(base, asked, replace(plan, replay_rows=0))
-    surely = [replace(t, sure=True) for t in replay_targets(base, sure[:known], replace(plan, replay_rows=0))]
+    surely = replay_targets(base, sure[:known], replace(plan, replay_rows=0))
     # where there is less of one than was wanted, the shares are kept: the base's own text is as long as it is, the others are seen again
     left = len(own) / (1 - plan.contrast - (plan.recall if sure else 0))
     return [*own, *_repeated(others, round(left * plan.contrast)), *_repeated(surely, round(left * plan.recall))]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from daemon.learn.errors import LearnError, ModelNotFound
 from daemon.learn.folders import digest_of, folder_of
+from daemon.learn.kept import Kept
 
 # Attention and feed-forward linears only: vLLM refuses, or silently ignores, adapters on anything else for most models.
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -23,12 +24,14 @@ _ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 @dataclass(slots=True)
 class Base:
-    """A base model ready to teach: `model` may come to carry adapters; with none active it computes the base, bit for bit."""
+    """A base model ready to teach: `model` may come to carry adapters; with none active it computes the base, bit for bit. `kept` is what it has read
+    as a teacher."""
 
     name: str
     model: Any
     tokenizer: Any
     digest: str
+    kept: Kept[Any] = field(default_factory=Kept)
 
     @property
     def device(self) -> torch.device:

@@ -46,9 +46,9 @@ class TrainPlan:
     rehearsal_share: float = 0.4
     replay_batch: int = 8
     replay_weight: float = 1.0
-    replay_price: float = 100.0  # most times that, while the base's own text moves farther than kl_max (trust.py); 1: always the same
-    first_prices: Sequence[float] = (1.0, 1.0)  # what text of the base's own and what it is sure of begin with: where the parent's ended
+    replay_price: float = 10.0  # most times that, while the base's own text moves farther than kl_max (trust.py); 1: always the same
     passes: float = 8.0
+    precision: str = "auto"  # of the matrix products of a step: one of folded.PRECISIONS
     steps_min: int = 120
     steps_max: int = 6000
     warmup: float = 0.05
@@ -98,13 +98,11 @@ HOLD = TrainPlan()  # the base's own text is held by plain KL(base || student) a
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A row to train on: student ids, the indices whose next token is supervised, and the teacher's distribution there. `sure`: a row that holds the
-    adapter to what the base is sure of, which has a price of its own."""
+    """A row to train on: student ids, the indices whose next token is supervised, and the teacher's distribution there."""
 
     ids: tuple[int, ...]
     positions: tuple[int, ...]
     teacher: TopK
-    sure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ class TrainReport:
 
 
 Progress = Callable[[float, str], None]
-Price = Callable[[int], tuple[float, float]]  # factors on the replay's weight at a step: of the base's own text, and of what it is sure of
+Price = Callable[[int], float]  # factor on the replay's weight at a step
 Fresh = Callable[[], "list[Target] | None"]  # what a step learns instead of the next targets, or None
 _TEACHER_TOKENS = 2048  # that the teacher reads at once: a row of the whole vocabulary for each is what takes the memory
 _WINDOW = 8  # batches that are sorted by length together
@@ -125,15 +123,37 @@ _WINDOW = 8  # batches that are sorted by length together
 
 def distillation_targets(base: Base, examples: Sequence[Example], plan: TrainPlan) -> list[Target]:
     """The teacher reads definition and text; its distributions at the supervised positions go to the student's positions (arXiv 2306.09306 eq. 2)."""
+    found = [target for _, target in taught(base, examples, plan)]
+    if not found:
+        raise NothingToLearn(f"None of {len(examples)} examples has a token to learn.")
+    return found
+
+
+def taught(base: Base, examples: Sequence[Example], plan: TrainPlan) -> list[tuple[Example, Target]]:
+    """The same beside its example; one that has nothing to learn, or does not fit into the model's context with its definition, is left out.
+
+    What the base has read before, and still keeps, is not read again.
+    """
+    read = [(each, base.kept.get((each, plan.temperature, plan.top_k))) for each in examples]
+    new = dict(_read(base, list(dict.fromkeys(each for each, target in read if target is None)), plan))
+    for each, target in new.items():
+        alone = replace(
+            target, teacher=TopK(target.teacher.log_probs.clone(), target.teacher.ids.clone())
+        )  # not a part of what was read with it
+        size = sum(t.numel() * t.element_size() for t in (alone.teacher.log_probs, alone.teacher.ids))
+        base.kept.put((each, plan.temperature, plan.top_k), alone, size)
+    pairs = ((each, target or new.get(each)) for each, target in read)
+    return [(each, target) for each, target in pairs if target is not None]
+
+
+def _read(base: Base, examples: Sequence[Example], plan: TrainPlan) -> list[tuple[Example, Target]]:
     pairs = [(each, data.encode(base.tokenizer, each)) for each in examples]
     pairs = [(each, e) for each, e in pairs if e.supervised and len(e.teacher) <= base.context]
     encoded = [e for _, e in pairs]
-    if not encoded:
-        raise NothingToLearn(f"None of {len(examples)} examples has a token to learn.")
     at = [tuple(len(e.teacher) - len(e.text) + i - 1 for i in e.supervised) for e in encoded]
     about = [(each.form, each.definition) for each, _ in pairs]
     teachers = teachers_of(base, [e.teacher for e in encoded], at, about=about, k=plan.top_k, temperature=plan.temperature)
-    return [Target(e.student, _student_positions(e), t) for e, t in zip(encoded, teachers, strict=True)]
+    return [(each, Target(e.student, _student_positions(e), t)) for (each, e), t in zip(pairs, teachers, strict=True)]
 
 
 def replay_targets(base: Base, rows: Sequence[Sequence[int]], plan: TrainPlan) -> list[Target]:
@@ -204,7 +224,7 @@ def train(
     *,
     rehearsed: Sequence[Target] = (),
     fresh: Fresh | None = None,
-    price: Price = lambda step: (1.0, 1.0),
+    price: Price = lambda step: 1.0,
 ) -> TrainReport:
     """Trains whatever adapter is set trainable on `base`. Deterministic for a seed on one machine."""
     steps = plan.steps(len(targets), len(rehearsed))
@@ -215,7 +235,7 @@ def train(
     replay_stream = shuffled(replay, plan.replay_batch, random.Random(plan.seed + 1)) if replay and plan.replay_weight else None
     seen: list[float] = []
     kept: list[float] = []
-    with folded(base) as weights:
+    with folded(base, plan.precision) as weights:
         for step in range(steps):
             for group in optimiser.param_groups:
                 group["lr"] = plan.lr_at(step, steps)
@@ -225,10 +245,9 @@ def train(
             seen.append(loss.item())
             total = loss
             if replay_stream is not None:
-                rows, (own, sure) = next(replay_stream), price(step)
-                held = losses_of(base, rows, HOLD)
-                kept.append(held.mean().item())
-                total = total + plan.replay_weight * (held * held.new_tensor([sure if row.sure else own for row in rows])).mean()
+                held = loss_of(base, next(replay_stream), HOLD)
+                kept.append(held.item())
+                total = total + plan.replay_weight * price(step) * held
             if not math.isfinite(total.item()):
                 raise NotFinite(f"The loss is {total.item()} at step {step + 1} of {steps}.")
             total.backward()
@@ -245,7 +264,7 @@ def loss_of(base: Base, batch: Sequence[Target], plan: TrainPlan) -> Tensor:
 
 
 def losses_of(base: Base, batch: Sequence[Target], plan: TrainPlan) -> Tensor:
-    """(batch,) divergence from each target's teacher, mean over its positions."""
+    """(batch,) divergence of what is active from each target's teacher, mean over its positions."""
     states = hidden_states(base, [t.ids for t in batch])
     counts = [len(t.positions) for t in batch]
     rows = torch.repeat_interleave(torch.arange(len(batch), device=base.device), torch.tensor(counts, device=base.device))

@@ -1,8 +1,8 @@
-"""How far an adapter may go: where text of the base's own, or what it is sure of, moves farther than is allowed, holding to that weighs more while
-the adapter trains, and what is still too far afterwards is scaled back.
+"""How far an adapter may go: where text of the base's own moves farther than is allowed, holding to it weighs more while the adapter trains, and
+what is still too far afterwards is scaled back.
 
-Each weight is the price of its limit in the sense of Lagrange: it rises while the limit is passed and falls while it is not (dual ascent; Boyd et al.
-2011, section 2.1), so what stays inside pays nothing for it. A version that builds on another begins with the prices at which that one ended.
+The weight is the price of the limit in the sense of Lagrange: it rises while the limit is passed and falls while it is not (dual ascent; Boyd et al.
+2011, section 2.1), so what stays inside pays nothing for it.
 
 On the straight line from the base to a trained model most of what was learnt is kept while what went astray returns (WiSE-FT, arXiv 2109.01903). The
 divergence grows about as the square of the scale, so a few looks find the largest scale inside the limit.
@@ -37,10 +37,10 @@ class Aside:
     sure: Rows
     kl_max: float
 
-    def past(self, base: Base, name: str) -> tuple[float, float]:
-        """How far adapter `name` is from the base on (own, sure) rows, as shares of what is allowed."""
+    def past(self, base: Base, name: str) -> float:
+        """How far adapter `name` is from the base, as a share of what is allowed: the worse of both kinds."""
         sure = distance(base, name, self.sure) / (SURE_SHARE * self.kl_max) if self.sure else 0.0
-        return distance(base, name, self.own) / self.kl_max, sure
+        return max(sure, distance(base, name, self.own) / self.kl_max)
 
     def few(self) -> "Aside":
         """Enough to see that all is well."""
@@ -55,26 +55,21 @@ def set_aside(own: Rows, sure: Rows, *, kl_max: float) -> tuple[Rows, Rows, Asid
     return own, sure, Aside(own_aside, sure_aside, kl_max) if own_aside else None
 
 
-class Prices:
-    """Factors on the weight of the (own, sure) rows that the adapter is held to, 1 to `most`: at every look times e to the share by which adapter
-    `name` is past each limit. Always 1 where nothing is set aside."""
+class Price:
+    """Factor on the weight of what the adapter is held to, 1 to `most`: at every look times e to the share by which adapter `name` is past the
+    limit. Always 1 where nothing is set aside."""
 
-    def __init__(self, base: Base, name: str, aside: Aside | None, *, first: Sequence[float], most: float, steps: int) -> None:
+    def __init__(self, base: Base, name: str, aside: Aside | None, *, most: float, steps: int) -> None:
         self._base, self._name, self._aside, self._most = base, name, aside, most
         self._every = min(EVERY, max(OFTENEST, steps // PARTS))
-        own, sure = (self._within(price) if aside is not None else 1.0 for price in first)
-        self.now = own, sure
+        self.now = 1.0
 
-    def at(self, step: int) -> tuple[float, float]:
+    def at(self, step: int) -> float:
         """What step number `step`, from 0 up, pays."""
         if self._aside is not None and self._most > 1 and step and step % self._every == 0:
-            past = self._aside.past(self._base, self._name)
-            own, sure = (self._within(price * math.exp(min(STEEPEST, share - 1))) for price, share in zip(self.now, past, strict=True))
-            self.now = own, sure
+            past = self._aside.past(self._base, self._name) - 1
+            self.now = min(self._most, max(1.0, self.now * math.exp(min(STEEPEST, past))))
         return self.now
-
-    def _within(self, price: float) -> float:
-        return min(self._most, max(1.0, price))
 
 
 @torch.no_grad()
@@ -82,9 +77,9 @@ def scale_back(base: Base, name: str, aside: Aside) -> float:
     """The scale that adapter `name` has now, at most 1, and the largest at which it is as near to the base as it must be."""
     ups = [p for n, p in base.model.named_parameters() if f".lora_B.{name}." in n]
     whole = [p.detach().clone() for p in ups]
-    scale, found = 1.0, max(aside.few().past(base, name))
+    scale, found = 1.0, aside.few().past(base, name)
     if found > SURELY:
-        found = max(aside.past(base, name))
+        found = aside.past(base, name)
     if found <= 1:
         return scale
     inside, outside = 0.0, scale
@@ -92,7 +87,7 @@ def scale_back(base: Base, name: str, aside: Aside) -> float:
         wanted = scale * (AIM / max(found, 1e-12)) ** 0.5
         scale = wanted if inside < wanted < outside else (inside + outside) / 2
         _put(ups, whole, scale)
-        found = max(aside.past(base, name))
+        found = aside.past(base, name)
         if found > 1:
             outside = scale
         else:

@@ -13,7 +13,6 @@ from daemon.learn.ranks import rank_for, rank_on
 from daemon.stages.base import evenly, require_same_base, serving_adapter
 from daemon.teacher import Teacher
 from registry import Adapter, Definition, Registry
-from registry.artifacts import MANIFEST
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +71,6 @@ def make_version(
     warm = parent is not None and strategy == WARM
     plan = train_plan(settings, warm=warm, gentler=refused is not None and drawn is None, longer=longer)
     plan |= _place(plan, drawn or parent, len(new), len(live), strategy=None if drawn else strategy)
-    if folder and strategy == WARM:
-        plan["first_prices"] = _prices_at_the_end(folder)
     how: dict[str, Any] = {"strategy": strategy}
     if drawn:
         how |= {"drawn_back_from": drawn.name, "strength": settings.learn.drawn_back}
@@ -118,12 +115,6 @@ def _place(plan: Mapping[str, Any], earlier: Adapter | None, new: int, live: int
     return {"init": init, "rank": earlier.rank, "alpha": earlier.settings.get("alpha", earlier.rank)}
 
 
-def _prices_at_the_end(folder: Path) -> list[float]:
-    """Of what a published version was held to; those without a limit where its training says none."""
-    report = json.loads((folder / MANIFEST).read_text()).get("report", {})
-    return [float(price) for price in report.get("details", {}).get("prices", (1.0, 1.0))]
-
-
 def rank_of(plan: Mapping[str, Any], definitions: int) -> int:
     """Of a version that learns so many from the base."""
     return rank_for(definitions, rank=plan["rank"], most=plan["rank_max"])
@@ -154,7 +145,7 @@ def train_plan(settings: Settings, *, warm: bool, gentler: bool, longer: int = 1
     longer *= 2 if gentler else 1  # smaller steps, more of them: what is tried again has learnt too little
     return {
         "rank": s.rank, "rank_max": max(s.rank, s.merged_rank), "alpha": s.rank, "optimiser": s.optimiser, "learning_rate": rate,
-        "temperature": s.temperature, "batch": s.batch, "passes": s.passes * longer, "rehearsal_share": s.rehearsal_share,
+        "precision": s.precision, "temperature": s.temperature, "batch": s.batch, "passes": s.passes * longer, "rehearsal_share": s.rehearsal_share,
         "steps_min": min(s.steps_min * longer, s.steps_max),
         "steps_max": s.steps_max, "replay_batch": s.replay_batch, "replay_weight": s.replay_weight, "replay_price": s.replay_price,
         "contrast": s.contrast,
