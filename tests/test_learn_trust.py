@@ -122,6 +122,18 @@ def test_a_short_training_is_looked_at_more_often(moved: Base, monkeypatch: pyte
     assert len(looked) == 3
 
 
+def test_what_the_base_is_sure_of_has_a_price_towards_the_end(moved: Base) -> None:
+    sure = [[1, *range(60 + i, 90 + i)] for i in range(8)]
+    aside = trust.Aside(ROWS, sure, moves(moved, sure) / trust.SURE_SHARE / 1.5)
+    steps = 10 * trust.EVERY
+    assert aside.past(moved, "moved") == pytest.approx(1.5)
+    price = trust.Price(moved, "moved", aside, most=100.0, steps=steps)
+    paid = [price.at(step) for step in range(0, steps, trust.EVERY)]
+    own = trust.Price(moved, "moved", trust.Aside(ROWS, (), aside.kl_max), most=100.0, steps=steps)
+    assert paid[:6] == [own.at(step) for step in range(0, steps, trust.EVERY)][:6]
+    assert paid[6] == pytest.approx(paid[5] * 1.6487, rel=1e-3)
+
+
 def test_the_price_falls_where_the_limit_is_kept_again(moved: Base) -> None:
     kl = moves(moved)
     price = trust.Price(moved, "moved", limited(kl / 1.5), most=4.0, steps=LONG)

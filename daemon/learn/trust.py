@@ -25,6 +25,7 @@ FEW, SURELY = 48, 0.6  # where so many of them stay below this share of the limi
 SURE_SHARE = 0.75  # of the limit: about where known answers began to be lost
 LOOKS = 5
 EVERY, OFTENEST, PARTS = 100, 20, 8  # steps between two looks while it trains, or an eighth of all; each costs about as much as two steps
+SURE_FROM = 0.6  # of the steps: at the high rate before, what the base is sure of moves up to three times as far as it has at the end
 STEEPEST = 1.0  # most that the logarithm of the price rises at one look
 AIM, CLOSE = 0.985, 0.97  # shares of the limit: where each look aims, and from where on the search is over
 
@@ -57,17 +58,19 @@ def set_aside(own: Rows, sure: Rows, *, kl_max: float) -> tuple[Rows, Rows, Asid
 
 class Price:
     """Factor on the weight of what the adapter is held to, 1 to `most`: at every look times e to the share by which adapter `name` is past the
-    limit. Always 1 where nothing is set aside."""
+    limit, towards the end the worse of both. Always 1 where nothing is set aside."""
 
     def __init__(self, base: Base, name: str, aside: Aside | None, *, most: float, steps: int) -> None:
         self._base, self._name, self._aside, self._most = base, name, aside, most
         self._every = min(EVERY, max(OFTENEST, steps // PARTS))
+        self._sure_from = SURE_FROM * steps
         self.now = 1.0
 
     def at(self, step: int) -> float:
         """What step number `step`, from 0 up, pays."""
         if self._aside is not None and self._most > 1 and step and step % self._every == 0:
-            past = self._aside.past(self._base, self._name) - 1
+            aside = self._aside if step >= self._sure_from else replace(self._aside, sure=())
+            past = aside.past(self._base, self._name) - 1
             self.now = min(self._most, max(1.0, self.now * math.exp(min(STEEPEST, past))))
         return self.now
 
