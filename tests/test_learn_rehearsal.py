@@ -80,6 +80,7 @@ def test_examples_are_drawn_as_their_weights_say(base: Base, parent: Path, monke
     every = [e for name in NAMES for e in about(name, 400)]
     weights = dict(zip(NAMES, (1.0, 9.0, 81.0), strict=True))
     monkeypatch.setattr(rehearsal, "forgotten", lambda base, name, examples, plan, parent: [weights[e.entity] for e in examples])
+    monkeypatch.setattr(rehearsal, "LOOKED_AT", len(every))
     many: Counter[str] = Counter()
     for seed in range(60):
         few = visited(base, "n", every, replace(PLAN, seed=seed), new=4, parent=parent)
@@ -87,3 +88,17 @@ def test_examples_are_drawn_as_their_weights_say(base: Base, parent: Path, monke
         many += Counter(e.entity for e in few)
     shares = [many[name] / sum(many.values()) for name in NAMES]
     assert shares == pytest.approx([1 / 13, 3 / 13, 9 / 13], abs=0.06)  # by the roots
+
+
+def test_of_very_many_only_some_are_looked_at(base: Base, parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = [e for name in NAMES for e in about(name, 400)]
+    looked: list[int] = []
+
+    def alike(base: Base, name: str, examples: list[Example], plan: TrainPlan, parent: Path) -> list[float]:
+        looked.append(len(examples))
+        return [1.0] * len(examples)
+
+    monkeypatch.setattr(rehearsal, "forgotten", alike)
+    few = visited(base, "n", every, PLAN, new=4, parent=parent)
+    assert looked == [rehearsal.LOOKED_AT * len(few)]
+    assert {e.entity for e in few} == set(NAMES)

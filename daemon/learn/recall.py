@@ -8,6 +8,7 @@ questions are put together anew. Kept is what the base answers with a likelihood
 import json
 import math
 import random
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,7 +81,7 @@ def draw(base: Base, plan: RecallPlan) -> list[list[int]]:
 
 def about_others(base: Base, rows: Sequence[Sequence[int]], taught: Iterable[str]) -> list[list[int]]:
     """The rows that name nothing of what is taught: what the base believed of it so far is not to be kept."""
-    names = {name: name.casefold().split()[:1] for name in dict.fromkeys(taught)}
+    names = {name: unicodedata.normalize("NFC", name).casefold().split()[:1] for name in dict.fromkeys(taught)}
 
     def told(text: str) -> bool:
         folded = text.casefold()  # that none of a name's first word is in it is seen at once

@@ -17,6 +17,7 @@ from daemon.learn.data import Example
 from daemon.learn.models import Base, drop_adapter, load_adapter, using
 from daemon.learn.train import TrainPlan, losses_of, taught
 
+LOOKED_AT = 4  # times as many examples as there is room for, at most: the teacher has to read them
 _TOKENS = 2048  # that are read at once
 _LEAST = 0.01  # of the mean distance: what seems to be as it should be is drawn sometimes
 
@@ -32,6 +33,8 @@ def visited(base: Base, name: str, examples: Sequence[Example], plan: TrainPlan,
     rng = random.Random(plan.seed + 3)
     if parent is None:
         return rng.sample(examples, room)
+    if len(examples) > LOOKED_AT * room:
+        examples = rng.sample(examples, LOOKED_AT * room)
     weights = [far**0.5 for far in forgotten(base, name, examples, plan, parent)]
     # those with the largest log(u) / w are a weighted sample without replacement (Efraimidis and Spirakis 2006)
     keys = [math.log(1 - rng.random()) / weight for weight in weights]
@@ -42,8 +45,8 @@ def visited(base: Base, name: str, examples: Sequence[Example], plan: TrainPlan,
 @torch.no_grad()
 def forgotten(base: Base, name: str, examples: Sequence[Example], plan: TrainPlan, parent: Path) -> list[float]:
     """The parent's divergence from the teacher on each example, nats a token, above 0; the mean where an example has nothing to learn."""
-    pairs = taught(base, examples, plan)
-    targets = list(dict(pairs).values())
+    read = dict(taught(base, examples, plan))
+    targets = list(read.values())
     found = [0.0] * len(targets)
     load_adapter(base, name, parent)
     with using(base, name):
@@ -52,5 +55,5 @@ def forgotten(base: Base, name: str, examples: Sequence[Example], plan: TrainPla
                 found[i] = far
     drop_adapter(base, name)
     mean = sum(found) / max(1, len(found))
-    by_each = dict(zip(dict(pairs), found, strict=True))
+    by_each = dict(zip(read, found, strict=True))
     return [max(by_each.get(e, mean), _LEAST * mean, 1e-9) for e in examples]
