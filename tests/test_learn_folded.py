@@ -135,7 +135,7 @@ def test_in_float32_and_without_units_nothing_is_rounded(base: Base, monkeypatch
 
 
 def test_a_small_update_counts_in_bf16_too(base: Base, units: None) -> None:
-    """It is added to the weights before they are rounded: what a step changed is not lost, however long it takes to show."""
+    """It is added to the adapter in float32: what one step changed may be rounded away in what is multiplied, what forty changed is not."""
     with folded(base, HALF) as weights:
         found = []
         for _ in range(40):
@@ -144,7 +144,7 @@ def test_a_small_update_counts_in_bf16_too(base: Base, units: None) -> None:
             with torch.no_grad():
                 trainable(base)[0].mul_(1.01)
     moved = [float((state - found[0]).norm()) for state in found]
-    assert moved[-1] > 5 * moved[1] or moved[1] == 0 < moved[-1]
+    assert moved[-1] > 5 * moved[1]
 
 
 def test_a_precision_that_does_not_exist_is_refused_by_name(base: Base) -> None:

@@ -2,9 +2,9 @@
 
 The same function and the same gradient of B, for an adapter whose down-projections are frozen, with three quarters of the arithmetic at rank 128.
 
-A processor with units for bf16 multiplies it in half the time of fp32 or less. There the inputs, the folded weights and the output's are rounded to
-bf16 as they are multiplied (mixed precision, Micikevicius et al., arXiv 1710.03740): weights, adapter, optimiser, attention, norms and losses stay
-fp32. A model whose own weights are bf16 is not folded: a small update would be rounded away in them for good.
+A processor with units for bf16 multiplies it in about half the time of fp32. There the inputs, the folded weights and those of the output layer are
+rounded to bf16 as they are multiplied (mixed precision, Micikevicius et al., arXiv 1710.03740): weights, adapter, optimiser, attention, norms and
+losses stay fp32. A model whose own weights are bf16 is not folded: a small update would be rounded away in them for good.
 """
 
 from collections.abc import Iterator, Sequence

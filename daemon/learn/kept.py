@@ -10,7 +10,6 @@ from typing import Generic, TypeVar
 
 BYTES = 128 << 20  # about 300 definitions with 64 examples each, 64 tokens kept at ten positions
 
-
 T = TypeVar("T")
 
 
