@@ -77,6 +77,14 @@ def test_of_what_is_rehearsed_the_teacher_reads_no_more_than_the_run_has_room_fo
     assert few.report.examples == 3 + 5
 
 
+def test_a_run_is_as_long_as_all_that_is_held_asks_for_not_what_it_visits_of_it(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.learn.train.REHEARSED_LONGER", 50)
+    plan = replace(PLAN, passes=4, steps_min=1, steps_max=1000)
+    earlier = [replace(EXAMPLES[i % 3], text=f"{EXAMPLES[i % 3].text} {i}") for i in range(100)]
+    learned = learn(base, Lesson(EXAMPLES, earlier), ROWS, plan, silent, name="learnt")
+    assert (learned.report.steps, learned.report.examples) == (2 * 3 * 4, 3 + 2 * 24)
+
+
 def test_a_method_or_an_option_that_is_not_there_is_named(base: Base) -> None:
     with pytest.raises(LearnError, match="no method 'magic'"):
         learn(base, Lesson(EXAMPLES), ROWS, PLAN, silent, name="learnt", method="magic")

@@ -151,6 +151,13 @@ def test_more_of_each_step_is_rehearsed_the_more_the_held_outnumber_the_new(rehe
     assert TrainPlan(batch=20, rehearsal_share=0.4).split(100, rehearsed) == (20 - again, again)
 
 
+@pytest.mark.parametrize(("rehearsed", "longer"), [(0, 1), (4_000, 1), (8_000, 1), (12_000, 1.5), (24_000, 3), (90_000, 3)])
+def test_a_run_beside_thousands_that_are_rehearsed_is_longer(rehearsed: int, longer: float) -> None:
+    plan = TrainPlan(batch=20, passes=5, steps_min=1, steps_max=10_000, rehearsal_share=0.5)
+    assert plan.steps(600, rehearsed) == longer * 600 * 5 / (10 if rehearsed else 20)
+    assert replace(plan, steps_max=100).steps(600, rehearsed) == 100
+
+
 def test_rehearsed_examples_are_trained_beside_the_new(base: Base) -> None:
     plan = replace(PLAN, batch=2, steps_min=80, steps_max=80)
     new, earlier = distillation_targets(base, EXAMPLES[:1], plan), distillation_targets(base, EXAMPLES[2:], plan)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import openai
@@ -18,6 +19,7 @@ from watchdog.observers import Observer
 from daemon.learn.folders import EMBEDDED_FOLDER, digest_of
 from daemon.serving.errors import AdapterRefused
 from registry import Adapter, Registry
+from registry.db import FILE_NAME
 from tests.serving_parts import learn, make_adapter
 from tests.vllm_parts import BASE_NAME, LEARN_RANK, LONG, RANK, RESIDENT, VERSIONS, World, load_calls
 
@@ -60,15 +62,33 @@ def passed(
 
 @contextmanager
 def stopped(world: World, command: str) -> Iterator[None]:
-    """The command's processes stand still meanwhile."""
+    """The command's processes stand still meanwhile, and not in the middle of a write: nobody else could write then."""
     pids = world.pids(command)
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+    send(signal.SIGSTOP, pids)
     try:
+        while not writable(world.registry.home / FILE_NAME):
+            send(signal.SIGCONT, pids)
+            time.sleep(0.05)
+            send(signal.SIGSTOP, pids)
         yield
     finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+        send(signal.SIGCONT, pids)
+
+
+def send(number: signal.Signals, pids: list[int]) -> None:
+    for pid in pids:
+        os.kill(pid, number)
+
+
+def writable(path: Path) -> bool:
+    """Whether nobody holds the registry's one lock for writers."""
+    with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+    return True
 
 
 def test_what_the_registry_serves_is_in_vllm_under_its_own_folders(world: World) -> None:

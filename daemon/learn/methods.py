@@ -109,6 +109,7 @@ def _distil(
 ) -> Learned:
     """Every method whose loss compares the student with distributions that are known before the first step."""
     details: Json = {}
+    earlier = len(lesson.rehearsed)
     again = visited(base, name, lesson.rehearsed, plan, new=len(lesson.examples), parent=parent)
     lesson = replace(lesson, rehearsed=again)
     progress(0.0, "reading with the definitions in context")
@@ -134,7 +135,7 @@ def _distil(
             held, plan = held_to_base(base, targets, plan, baseline)
     else:
         raise LearnError(f"There is no method {method!r}.", hint=f"Set learn.method to one of: {', '.join(METHODS)}.")
-    steps = plan.steps(len(targets), len(rehearsed))
+    steps = plan.steps(len(targets), earlier)
     if held is None:  # as many rows as the run will look at: that the teacher reads them costs as much as training steps
         seen = steps * plan.replay_batch
         held = held_targets(base, [*lesson.examples, *lesson.rehearsed], rows, plan, seen=seen, recalled=recalled)
@@ -145,7 +146,7 @@ def _distil(
     fresh = StudentSamples(base, name, lesson.examples, plan) if plan.on_policy else None
     before = prune.snapshot(trainable(base)) if plan.drop_largest else []
     price = trust.Price(base, name, aside, most=plan.replay_price, steps=steps)
-    report = train(base, targets, held, plan, progress, rehearsed=rehearsed, fresh=fresh, price=price.at)
+    report = train(base, targets, held, plan, progress, rehearsed=rehearsed, fresh=fresh, price=price.at, steps=steps)
     details["price"] = round(price.now, 3)
     if plan.drop_largest:
         details["dropped"] = prune.drop_largest(trainable(base), before, share=plan.drop_largest)

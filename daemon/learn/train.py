@@ -26,6 +26,7 @@ from daemon.learn.ranks import rank_for
 HIGHER_AT_MOST = 1.5  # times the rate
 FEWER_VISITS = 4  # a rehearsed example's for each of a new one's, until REHEARSED_AT_MOST of a batch are rehearsed
 REHEARSED_AT_MOST = 0.5
+REHEARSED_LONGER, LONGEST = 8000, 3  # from so many rehearsed examples on a run grows with them, up to so many times as long
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,9 @@ class TrainPlan:
         return max(1, self.batch - again), again
 
     def steps(self, new: int, rehearsed: int = 0) -> int:
-        return max(self.steps_min, min(self.steps_max, math.ceil(new * self.passes / self.split(new, rehearsed)[0])))
+        """As many as the new examples are to be visited; more where so many are rehearsed that too few of them had a visit beside that."""
+        longer = max(1.0, min(LONGEST, rehearsed / REHEARSED_LONGER))
+        return max(self.steps_min, min(self.steps_max, math.ceil(new * self.passes * longer / self.split(new, rehearsed)[0])))
 
     def lr_at(self, step: int, steps: int) -> float:
         """Linear warm-up, then cosine to a tenth. A run of few steps goes less far, so its peak may be higher; not where it is as short as they
@@ -225,9 +228,11 @@ def train(
     rehearsed: Sequence[Target] = (),
     fresh: Fresh | None = None,
     price: Price = lambda step: 1.0,
+    steps: int | None = None,
 ) -> TrainReport:
-    """Trains whatever adapter is set trainable on `base`. Deterministic for a seed on one machine."""
-    steps = plan.steps(len(targets), len(rehearsed))
+    """Trains whatever adapter is set trainable on `base`, in as many steps as the plan has for so many targets unless told. Deterministic for a seed
+    on one machine."""
+    steps = steps or plan.steps(len(targets), len(rehearsed))
     new, again = plan.split(len(targets), len(rehearsed))
     optimiser = optimiser_of(plan.optimiser, trainable(base), lr=plan.learning_rate)
     stream = shuffled(targets, new, random.Random(plan.seed))
