@@ -5,8 +5,9 @@ import torch
 
 from daemon.learn import train as training
 from daemon.learn.data import PLAIN_FORM, Example
-from daemon.learn.kept import Kept
-from daemon.learn.train import TrainPlan, distillation_targets
+from daemon.learn.kept import targets_kept
+from daemon.learn.losses import TopK
+from daemon.learn.train import Target, TrainPlan, distillation_targets
 from tests.learn_parts import tiny_base
 
 EXAMPLES = [
@@ -16,20 +17,22 @@ EXAMPLES = [
 PLAN = TrainPlan(top_k=16)
 
 
-def test_what_was_used_longest_ago_goes_first() -> None:
-    kept: Kept[str] = Kept(most=10)
-    for key in "abc":
-        kept.put(key, key.upper(), 3)
-    assert kept.get("a") == "A"
-    kept.put("d", "D", 4)
-    assert [kept.get(key) for key in "abcd"] == ["A", None, "C", "D"]
-    kept.put("a", "new", 1)
-    assert [kept.get(key) for key in "acd"] == ["new", "C", "D"]
-    kept.put("e", "E", 11)  # more than there is room for
-    assert [kept.get(key) for key in "acde"] == [None] * 4
-    kept.put("f", "F", 10)
-    kept.clear()
-    assert kept.get("f") is None
+def target(tokens: int) -> Target:
+    return Target((1, 2), (0,), TopK(torch.zeros(1, tokens), torch.zeros(1, tokens, dtype=torch.long)))
+
+
+def test_no_more_is_kept_than_there_is_room_for_and_of_all_that_comes_again_and_again_a_part() -> None:
+    some = targets_kept(most=10 * 12 * 16)  # ten of 16 tokens with a float and an index each
+    found = 0
+    for _ in range(50):
+        for key in range(12):
+            found += key in some
+            if key not in some:
+                some[key] = target(16)
+            assert some.currsize == 192 * len(some) <= 1920
+    assert found > 50 * 12 / 3  # the last used ten of twelve would have been none of them
+    some.clear()
+    assert (len(some), some.currsize) == (0, 0)
 
 
 def test_the_teacher_reads_what_it_has_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,20 +1,21 @@
 """Loads the base model and its adapters, and names them by digest. The one place where device and precision are decided."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from cachetools import RRCache
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from daemon.learn.errors import LearnError, ModelNotFound
 from daemon.learn.folders import digest_of, folder_of
-from daemon.learn.kept import Kept
+from daemon.learn.kept import targets_kept
 
 # Attention and feed-forward linears only: vLLM refuses, or silently ignores, adapters on anything else for most models.
 LINEARS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -31,7 +32,7 @@ class Base:
     model: Any
     tokenizer: Any
     digest: str
-    kept: Kept[Any] = field(default_factory=Kept)
+    kept: RRCache[Hashable, Any] = field(default_factory=targets_kept)
 
     @property
     def device(self) -> torch.device:

@@ -140,11 +140,8 @@ def taught(base: Base, examples: Sequence[Example], plan: TrainPlan) -> list[tup
     read = [(each, base.kept.get((each, plan.temperature, plan.top_k))) for each in examples]
     new = dict(_read(base, list(dict.fromkeys(each for each, target in read if target is None)), plan))
     for each, target in new.items():
-        alone = replace(
-            target, teacher=TopK(target.teacher.log_probs.clone(), target.teacher.ids.clone())
-        )  # not a part of what was read with it
-        size = sum(t.numel() * t.element_size() for t in (alone.teacher.log_probs, alone.teacher.ids))
-        base.kept.put((each, plan.temperature, plan.top_k), alone, size)
+        teacher = TopK(target.teacher.log_probs.clone(), target.teacher.ids.clone())  # not a part of what was read with it
+        base.kept[each, plan.temperature, plan.top_k] = replace(target, teacher=teacher)
     pairs = ((each, target or new.get(each)) for each, target in read)
     return [(each, target) for each, target in pairs if target is not None]
 
