@@ -131,7 +131,7 @@ class Learn(Section):
         32, description="rank of the adapters; twice as high where they hold more than two definitions a rank, up to merged_rank"
     )
     merged_rank: Annotated[Literal[8, 16, 32, 64, 128, 256], BeforeValidator(_number)] = Field(
-        64, description="rank of the adapters that are merged of several topics or hold many definitions; the engine must allow it"
+        128, description="rank of the adapters that are merged of several topics or hold many definitions; the engine must allow it"
     )
     merged_by: Literal["sum", "linear", "ties", "dare", "retrain"] = Field(
         "retrain",

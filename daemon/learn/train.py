@@ -38,7 +38,7 @@ class TrainPlan:
     """
 
     rank: int = 32
-    rank_max: int = 64  # of adapters that hold more than the rank tells apart (ranks.py)
+    rank_max: int = 128  # of adapters that hold more than the rank tells apart (ranks.py)
     alpha: int = 32
     optimiser: str = "adamw"  # one of optimisers.OPTIMISERS
     learning_rate: float = 6e-3
