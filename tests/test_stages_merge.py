@@ -73,7 +73,7 @@ def test_where_what_was_merged_is_refused_all_is_learnt_from_the_base_once(regis
     assert (run.adapter, run.verdict) == ("all@2", "refused")
     made = [registry.read.adapter(name) for name in ("all@1", "all@2")]
     assert [(a.state, a.settings["way"], a.rank, len(a.rehearsed)) for a in made] == [
-        ("refused", "sum", 64, 2),
+        ("refused", "sum", 128, 2),
         ("refused", "retrain", 32, 2),
     ]
     manifest = json.loads((registry.artifacts.verify(made[1]) / "manifest.json").read_text())
