@@ -6,7 +6,6 @@ fresh AdamW for each, five steps on each of five continuations of a definition, 
 
 import copy
 import itertools
-import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +28,7 @@ from daemon.learn.errors import NothingToLearn
 from daemon.learn.losses import forward_kl
 from daemon.learn.methods import held_targets, start
 from daemon.learn.models import Base, drop_adapter, new_adapter, trainable
-from daemon.learn.train import Progress, Target, TrainPlan, distillation_targets, shuffled, train
+from daemon.learn.train import Progress, Target, TrainPlan, distillation_targets, train, visits
 
 Json = dict[str, Any]
 
@@ -135,7 +134,7 @@ def _plain_lora(base: Base, examples: Sequence[Example], plan: TrainPlan, asker:
         # the rows carry no teacher here: a target is only the way to get the same batches
         none = torch.empty(0)
         targets = [Target(e.student, at, none) for e, at in zip(encoded, labels, strict=True)]  # type: ignore[arg-type]
-        stream = shuffled(targets, plan.batch, random.Random(plan.seed))
+        stream = visits(targets, plan.batch, plan.seed)
         optimiser = torch.optim.AdamW(trainable(base), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
         steps = plan.steps(len(targets))
         for step in range(steps):

@@ -1,7 +1,6 @@
 """One optimiser over the weights that train, with the held rows beside every step. What the loss is, is its caller's."""
 
 import math
-import random
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 from daemon.learn.errors import NotFinite
 from daemon.learn.models import Base, trainable
 from daemon.learn.optimisers import optimiser_of
-from daemon.learn.train import HOLD, Target, TrainPlan, loss_of, shuffled
+from daemon.learn.train import HOLD, Target, TrainPlan, loss_of, visits
 
 
 class Descent:
@@ -20,7 +19,7 @@ class Descent:
         self._base, self._plan, self._steps = base, plan, steps
         self._parameters = trainable(base)
         self._optimiser = optimiser_of(plan.optimiser, self._parameters, lr=plan.learning_rate)
-        self._held = shuffled(replay, plan.replay_batch, random.Random(plan.seed + 1)) if replay and plan.replay_weight else None
+        self._held = visits(replay, plan.replay_batch, plan.seed + 1) if replay and plan.replay_weight else None
         self._taken = 0
         self.replay_loss = 0.0
 

@@ -4,7 +4,6 @@ Teacher distributions are computed once, before the first step, by the same weig
 keeps the rest of the model where it is: on text the base itself wrote, the student is held to the base (same divergence, no context).
 """
 
-import itertools
 import math
 import random
 from collections.abc import Callable, Hashable, Iterator, Sequence
@@ -22,6 +21,7 @@ from daemon.learn.losses import TopK, by_example, divergence, top_k
 from daemon.learn.models import Base, trainable, using
 from daemon.learn.optimisers import optimiser_of
 from daemon.learn.ranks import rank_for
+from daemon.learn.visits import Visits
 
 HIGHER_AT_MOST = 1.5  # times the rate
 FEWER_VISITS = 4  # a rehearsed example's for each of a new one's, until REHEARSED_AT_MOST of a batch are rehearsed
@@ -67,6 +67,7 @@ class TrainPlan:
     contrast: float = 0.25  # share of the replay that asks about other names what was asked about the new ones (contrast.py)
     kl_max: float = 0.0  # nats a token that the base's own text may move before the adapter is scaled back (trust.py); 0: however far
     recall: float = 0.4  # share of the replay that asks what the base is sure of (recall.py)
+    priority: float = 0.5  # power of its last loss to which an example is visited again (visits.py); 0: all as often
 
     def holding(self, definitions: int) -> "TrainPlan":
         """The plan for an adapter that will hold so many definitions."""
@@ -121,7 +122,6 @@ Progress = Callable[[float, str], None]
 Price = Callable[[int], float]  # factor on the replay's weight at a step
 Fresh = Callable[[], "list[Target] | None"]  # what a step learns instead of the next targets, or None
 _TEACHER_TOKENS = 2048  # that the teacher reads at once: a row of the whole vocabulary for each is what takes the memory
-_WINDOW = 8  # batches that are sorted by length together
 
 
 def distillation_targets(base: Base, examples: Sequence[Example], plan: TrainPlan) -> list[Target]:
@@ -232,9 +232,9 @@ def train(
     steps = steps or plan.steps(len(targets), len(rehearsed))
     new, again = plan.split(len(targets), len(rehearsed))
     optimiser = optimiser_of(plan.optimiser, trainable(base), lr=plan.learning_rate)
-    stream = shuffled(targets, new, random.Random(plan.seed))
-    rehearsal = shuffled(rehearsed, again, random.Random(plan.seed + 2)) if again else itertools.repeat([])
-    replay_stream = shuffled(replay, plan.replay_batch, random.Random(plan.seed + 1)) if replay and plan.replay_weight else None
+    stream = visits(targets, new, plan.seed, priority=plan.priority)
+    rehearsal = visits(rehearsed, again, plan.seed + 2, priority=plan.priority) if again else None
+    replay_stream = visits(replay, plan.replay_batch, plan.seed + 1) if replay and plan.replay_weight else None
     seen: list[float] = []
     kept: list[float] = []
     with folded(base, plan.precision) as weights:
@@ -242,8 +242,14 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = plan.lr_at(step, steps)
             weights.refresh()
-            learnt = (fresh() if fresh else None) or next(stream)
-            loss = loss_of(base, [*learnt, *next(rehearsal)], plan)
+            written = fresh() if fresh else None
+            learnt = written or next(stream)
+            losses = losses_of(base, [*learnt, *(next(rehearsal) if rehearsal else [])], plan)
+            if not written:
+                stream.seen(losses[: len(learnt)].tolist())
+            if rehearsal:
+                rehearsal.seen(losses[len(learnt) :].tolist())
+            loss = losses.mean()
             seen.append(loss.item())
             total = loss
             if replay_stream is not None:
@@ -261,6 +267,10 @@ def train(
     return TrainReport(steps, len(targets) + len(rehearsed), _mean(seen[:tenth]), _mean(seen[-tenth:]), _mean(kept[-tenth:]))
 
 
+def visits(targets: Sequence[Target], batch: int, seed: int, *, priority: float = 0.0) -> Visits[Target]:
+    return Visits(targets, [len(t.ids) for t in targets], batch, random.Random(seed), priority=priority)
+
+
 def loss_of(base: Base, batch: Sequence[Target], plan: TrainPlan) -> Tensor:
     return losses_of(base, batch, plan).mean()
 
@@ -275,21 +285,6 @@ def losses_of(base: Base, batch: Sequence[Target], plan: TrainPlan) -> Tensor:
     logits = logits_at(base, states, rows, positions)
     losses = divergence(teacher, logits, kind=plan.divergence, temperature=plan.temperature, skew=plan.skew, beta=plan.beta)
     return by_example(losses, rows, len(batch))
-
-
-def shuffled(targets: Sequence[Target], batch: int, rng: random.Random) -> Iterator[list[Target]]:
-    """Batches for ever; every target is seen once before any is seen again. Rows of similar length go together: padding costs as much as text."""
-    waiting: list[Target] = []
-    while True:
-        while len(waiting) < batch * _WINDOW:
-            again = list(targets)
-            rng.shuffle(again)
-            waiting += again
-        window = sorted(waiting[: batch * _WINDOW], key=lambda t: len(t.ids))
-        waiting = waiting[batch * _WINDOW :]
-        batches = [window[start : start + batch] for start in range(0, len(window), batch)]
-        rng.shuffle(batches)
-        yield from batches
 
 
 def _mean(values: Sequence[float]) -> float:
