@@ -24,7 +24,8 @@ def drawn(count: int, *, priority: float, losses: dict[str, float], targets: lis
 def test_every_target_is_visited_once_before_any_is_again() -> None:
     targets = [f"t{i}" for i in range(160)]  # two windows
     found = drawn(160, priority=0.5, losses={t: float(i) for i, t in enumerate(targets)}, targets=targets)
-    assert sorted(found) == sorted(targets) and found != targets
+    assert sorted(found) == sorted(targets)
+    assert found != targets
 
 
 @pytest.mark.parametrize("batch", [7, 10, 64, 300])

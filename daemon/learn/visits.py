@@ -17,10 +17,11 @@ _WINDOW = 8  # batches that are sorted by length together: padding costs as much
 
 
 class Visits(Iterator[list[T]], Generic[T]):
-    """Batches of `batch` for ever, in rounds of as many visits as there are targets; `lengths` are the targets', in tokens.
+    """Batches of `batch` for ever; `lengths` are the targets', in tokens.
 
-    Rounds follow one another within a window of batches. In the first round every target comes once. In each later one a target comes in proportion to its last loss to the power of `priority`, rounded
-    up or down at random (systematic resampling); with 0, once. Whoever takes a batch tells the losses it had, in its order, to `seen`.
+    They come in rounds of as many visits as there are targets, which run into one another within a window. In the first every target comes once; in
+    each later one in proportion to its last loss to the power of `priority`, rounded up or down at random (systematic resampling); with 0, once.
+    Whoever takes a batch tells the losses it had, in its order, to `seen`.
     """
 
     def __init__(self, targets: Sequence[T], lengths: Sequence[int], batch: int, rng: random.Random, *, priority: float = 0.0) -> None:
