@@ -233,22 +233,29 @@ def test_the_rate_is_higher_where_there_are_few_steps_and_falls_to_a_tenth(steps
     assert replace(plan, full_steps=0).lr_at(1, steps) == pytest.approx(0.01)
 
 
-def trajectory() -> list[float]:
+PLANS = {
+    "losses": PLAN,
+    "prioritised": replace(PLAN, steps_min=1, steps_max=12, passes=100),
+}  # no more steps than are needed; more than that
+
+
+def trajectory(plan: TrainPlan) -> list[float]:
     losses: list[float] = []
 
     def watch(fraction: float, text: str) -> None:
         if "loss" in text:
             losses.append(float(text.rsplit(" ", 1)[1]))
 
-    learn(tiny_base(), Lesson(EXAMPLES), ROWS, replace(PLAN, precision="float32"), watch, name="learnt")
+    learn(tiny_base(), Lesson(EXAMPLES), ROWS, replace(plan, precision="float32"), watch, name="learnt")
     return losses
 
 
-def test_the_losses_of_a_known_training_are_what_they_were() -> None:
+@pytest.mark.parametrize("which", PLANS)
+def test_the_losses_of_a_known_training_are_what_they_were(which: str) -> None:
     """Golden: a change of the numbers needs a sentence of reason in the change. Written by `python -m tests.test_learn_methods`."""
     golden: dict[str, Any] = json.loads(GOLDEN.read_text())
-    now = trajectory()
-    apart = [a - b for a, b in zip(now, golden["losses"], strict=True)]
+    now = trajectory(PLANS[which])
+    apart = [a - b for a, b in zip(now, golden[which], strict=True)]
     assert max(map(abs, apart)) < 0.02, golden["made_with"]
     assert abs(sum(apart) / len(apart)) < 0.005, golden["made_with"]  # a drift to one side is a change, however small
 
@@ -256,4 +263,4 @@ def test_the_losses_of_a_known_training_are_what_they_were() -> None:
 if __name__ == "__main__":
     versions = {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__, "device": "cpu"}
     GOLDEN.parent.mkdir(exist_ok=True)
-    GOLDEN.write_text(json.dumps({"made_with": versions, "losses": trajectory()}, indent=1) + "\n")
+    GOLDEN.write_text(json.dumps({"made_with": versions} | {which: trajectory(plan) for which, plan in PLANS.items()}, indent=1) + "\n")

@@ -232,8 +232,9 @@ def train(
     steps = steps or plan.steps(len(targets), len(rehearsed))
     new, again = plan.split(len(targets), len(rehearsed))
     optimiser = optimiser_of(plan.optimiser, trainable(base), lr=plan.learning_rate)
-    stream = visits(targets, new, plan.seed, priority=plan.priority)
-    rehearsal = visits(rehearsed, again, plan.seed + 2, priority=plan.priority) if again else None
+    priority = plan.priority if steps > plan.steps_min else 0.0  # where none is short of visits, more of them to some only go further
+    stream = visits(targets, new, plan.seed, priority=priority)
+    rehearsal = visits(rehearsed, again, plan.seed + 2, priority=priority) if again else None
     replay_stream = visits(replay, plan.replay_batch, plan.seed + 1) if replay and plan.replay_weight else None
     seen: list[float] = []
     kept: list[float] = []
