@@ -233,10 +233,7 @@ def test_the_rate_is_higher_where_there_are_few_steps_and_falls_to_a_tenth(steps
     assert replace(plan, full_steps=0).lr_at(1, steps) == pytest.approx(0.01)
 
 
-PLANS = {
-    "losses": PLAN,
-    "prioritised": replace(PLAN, steps_min=1, steps_max=12, passes=100),
-}  # no more steps than are needed; more than that
+PLANS = {"losses": PLAN, "prioritised": replace(PLAN, full_steps=PLAN.steps_min)}
 
 
 def trajectory(plan: TrainPlan) -> list[float]:

@@ -53,7 +53,7 @@ class TrainPlan:
     steps_min: int = 120
     steps_max: int = 6000
     warmup: float = 0.05
-    full_steps: int = 1000  # in fewer steps than these the rate is higher, by their ratio's fourth root, at most half again; 0: never
+    full_steps: int = 1000  # of a full run; in fewer the rate is higher, by their ratio's fourth root, at most half again; 0: never
     top_k: int = 64
     clip: float = 1.0
     seed: int = 0
@@ -67,7 +67,7 @@ class TrainPlan:
     contrast: float = 0.25  # share of the replay that asks about other names what was asked about the new ones (contrast.py)
     kl_max: float = 0.0  # nats a token that the base's own text may move before the adapter is scaled back (trust.py); 0: however far
     recall: float = 0.4  # share of the replay that asks what the base is sure of (recall.py)
-    priority: float = 0.5  # power of its last loss to which an example is visited again (visits.py); 0: all as often
+    priority: float = 0.5  # power of its last loss to which an example of a full run is visited again (visits.py); 0: all as often
 
     def holding(self, definitions: int) -> "TrainPlan":
         """The plan for an adapter that will hold so many definitions."""
@@ -232,9 +232,10 @@ def train(
     steps = steps or plan.steps(len(targets), len(rehearsed))
     new, again = plan.split(len(targets), len(rehearsed))
     optimiser = optimiser_of(plan.optimiser, trainable(base), lr=plan.learning_rate)
-    priority = plan.priority if steps > plan.steps_min else 0.0  # where none is short of visits, more of them to some only go further
+    # a short run goes far enough by its higher rate, and what is rehearsed was chosen before it (rehearsal.py)
+    priority = plan.priority if steps >= plan.full_steps and not rehearsed else 0.0
     stream = visits(targets, new, plan.seed, priority=priority)
-    rehearsal = visits(rehearsed, again, plan.seed + 2, priority=priority) if again else None
+    rehearsal = visits(rehearsed, again, plan.seed + 2) if again else None
     replay_stream = visits(replay, plan.replay_batch, plan.seed + 1) if replay and plan.replay_weight else None
     seen: list[float] = []
     kept: list[float] = []
@@ -248,8 +249,6 @@ def train(
             losses = losses_of(base, [*learnt, *(next(rehearsal) if rehearsal else [])], plan)
             if not written:
                 stream.seen(losses[: len(learnt)].tolist())
-            if rehearsal:
-                rehearsal.seen(losses[len(learnt) :].tolist())
             loss = losses.mean()
             seen.append(loss.item())
             total = loss
