@@ -170,6 +170,19 @@ def test_rehearsed_examples_are_trained_beside_the_new(base: Base) -> None:
     assert all(a < 0.5 * b for a, b in zip(after, before, strict=True)), (before, after)
 
 
+@pytest.mark.parametrize(("full_steps", "rehearses", "differs"), [(0, False, True), (1000, False, False), (0, True, False)])
+def test_only_a_full_run_without_rehearsal_goes_where_it_is_far(base: Base, full_steps: int, rehearses: bool, differs: bool) -> None:
+    reports = []
+    for priority in (0.0, 1.0):
+        plan = replace(PLAN, batch=2, steps_min=1, steps_max=30, passes=100, full_steps=full_steps, priority=priority)
+        new, earlier = distillation_targets(base, EXAMPLES, plan), distillation_targets(base, EXAMPLES[:2], plan)
+        new_adapter(base, "learnt", rank=8, alpha=16, seed=0)
+        with using(base, "learnt"):
+            reports.append(train(base, new, [], plan, silent, rehearsed=earlier if rehearses else ()))
+        drop_adapter(base, "learnt")
+    assert (reports[0] != reports[1]) == differs
+
+
 @pytest.mark.parametrize("strength", [0.5, 1.0])
 def test_an_adapter_is_drawn_back_towards_what_it_began_from(base: Base, tmp_path: Path, strength: float) -> None:
     ids = torch.tensor([[5, 9, 11, 4]])
