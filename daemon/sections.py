@@ -216,7 +216,9 @@ class Learn(Section):
     wait_for: int = Field(1, ge=1, description="definitions that must wait in a topic before they are learnt, so that versions are fewer")
     wait_at_most_s: float = Field(21600.0, ge=0, description="but no definition waits longer than this for others")
     settle_s: float = Field(2.0, ge=0, description="wait this long after the last new definition, so that a feed is learnt as one")
-    timeout_s: float = Field(3600, gt=0, description="longest that the learning worker may give no sign of life (each step is one) and not be ended")
+    timeout_s: float = Field(
+        3600, gt=0, description="longest that the learning worker may give no sign of life (each step is one) and not be ended"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
