@@ -156,7 +156,7 @@ class Learn(Section):
     batch: int = Field(20, ge=1, description="examples a step")
     passes: float = Field(8.0, gt=0, description="visits to each new example")
     steps_min: int = Field(120, ge=1, description="fewest steps; in fewer, what is held to the base is not seen often enough")
-    steps_max: int = Field(6000, ge=1, description="most steps")
+    steps_max: int = Field(15_000, ge=1, description="most steps")
     replay_batch: int = Field(8, ge=0, description="rows beside each step's examples that hold the adapter to the base")
     replay_weight: float = Field(1.0, ge=0, description="how strongly the adapter is held to the base on them")
     replay_price: float = Field(

@@ -51,7 +51,7 @@ class TrainPlan:
     passes: float = 8.0
     precision: str = "auto"  # of the matrix products of a step: one of folded.PRECISIONS
     steps_min: int = 120
-    steps_max: int = 6000
+    steps_max: int = 15_000
     warmup: float = 0.05
     full_steps: int = 1000  # of a full run; in fewer the rate is higher, by their ratio's fourth root, at most half again; 0: never
     top_k: int = 64
