@@ -268,6 +268,7 @@ def train(
 
 
 def visits(targets: Sequence[Target], batch: int, seed: int, *, priority: float = 0.0) -> Visits[Target]:
+    """Batches of the targets, rows of similar length together."""
     return Visits(targets, [len(t.ids) for t in targets], batch, random.Random(seed), priority=priority)
 
 
